@@ -1,0 +1,28 @@
+"""The one error a user's bad input ends in, and the hint that goes with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A value that the user gave and that cannot work.
+
+    The message is a single line that names the field, the value and what was expected, so
+    that the command line can print it as it is, without a traceback.
+    """
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
+    """Returns the error for ``name``, which is none of ``known``, with the nearest known one.
+
+    >>> print(unknown_name("scenario", "publishd", ["published", "published-8bit"]))
+    unknown scenario 'publishd': did you mean 'published'?
+    >>> print(unknown_name("scenario", "urban", ["published", "published-8bit"]))
+    unknown scenario 'urban': expected one of published, published-8bit
+    """
+    options = sorted(known)
+    close = difflib.get_close_matches(str(name), options, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(options)}"
+    return InputError(f"unknown {kind} {name!r}: {hint}")

@@ -1,0 +1,6 @@
+"""The system model in plain NumPy: scenario, radio, tasks, perplexity, step, episodes."""
+
+from rllib_mec.system.scenario import SCENARIOS, Scenario
+from rllib_mec.system.simulator import METRICS, Simulator
+
+__all__ = ["METRICS", "SCENARIOS", "Scenario", "Simulator"]

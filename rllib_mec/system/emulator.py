@@ -1,0 +1,50 @@
+"""The emulator a UE holds: how an action becomes a retention, and when it must be downloaded."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rllib_mec.system.radio import Bools, Floats
+from rllib_mec.system.scenario import Scenario
+
+NOTHING_CACHED = 0.0
+"""The cached retention of a UE that holds no emulator yet (E at step 0)."""
+
+
+def read_retention(
+    scenario: Scenario, retention: Floats, keep: Bools | None, cached: Floats
+) -> Floats:
+    """Returns E, the retention each UE would train with locally, (B, N).
+
+    Args:
+        retention: the number that agent 2 chose, within ``scenario.retention``, (B, N).
+        keep: with ``keep_or_retention``, whether the UE keeps what it has cached, (B, N); a UE
+            that has nothing cached takes ``retention`` whatever it says. Else None.
+        cached: retention of the cached emulator, or :data:`NOTHING_CACHED`, (B, N).
+    """
+    if scenario.emulator_action == "layers":
+        low, high = scenario.layer_bounds
+        return np.clip(np.rint(retention * scenario.num_layers), low, high) / scenario.num_layers
+    if scenario.emulator_action == "keep_or_retention":
+        return np.where(keep & (cached != NOTHING_CACHED), cached, retention)
+    return retention
+
+
+def highest_useful_retention(scenario: Scenario) -> float:
+    """The allowed retention of the lowest perplexity f(E).
+
+    >>> highest_useful_retention(Scenario())
+    0.8
+    >>> highest_useful_retention(Scenario(emulator_action="layers"))
+    0.78125
+    """
+    from rllib_mec.system.perplexity import perplexity_of_retention
+
+    if scenario.emulator_action == "layers":
+        low, high = scenario.layer_bounds
+        allowed = np.arange(low, high + 1) / scenario.num_layers
+    else:
+        a, b, _ = scenario.perplexity_coefficients
+        vertex = -b / (2 * a) if a > 0 else scenario.retention[1]
+        allowed = np.array([*scenario.retention, np.clip(vertex, *scenario.retention)])
+    return float(allowed[np.argmin(perplexity_of_retention(scenario, allowed))])

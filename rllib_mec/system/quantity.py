@@ -1,0 +1,93 @@
+"""A dataclass field that carries its unit, meaning and source, and checks its own value."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from rllib_mec.errors import InputError
+
+PUBLISHED = "published"
+INFERRED = "inferred"
+
+
+def quantity(
+    default: Any,
+    *,
+    unit: str = "-",
+    meaning: str,
+    source: str,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """Declares a dataclass field for one constant of the system model.
+
+    Args:
+        default: the value; its type (``int``, ``float``, ``str`` or a tuple of floats) is the
+            type that any other value must have.
+        unit: SI unit, or "-" for a pure number.
+        meaning: what the constant is, in one line.
+        source: :data:`PUBLISHED` (printed in the paper) or :data:`INFERRED`.
+        at_least, above, at_most: bounds for the number, or for each number of a tuple.
+        choices: the allowed values of a ``str``.
+    """
+    return dataclasses.field(
+        default=default,
+        metadata={
+            "unit": unit,
+            "meaning": meaning,
+            "source": source,
+            "at_least": at_least,
+            "above": above,
+            "at_most": at_most,
+            "choices": choices,
+        },
+    )
+
+
+def checked(owner: str, field: dataclasses.Field, value: Any) -> Any:
+    """Returns ``value`` converted to the field's type.
+
+    Raises:
+        InputError: it has the wrong type, is not finite or lies out of bounds.
+    """
+    where = f"{owner}.{field.name}"
+    default, meta = field.default, field.metadata
+    if isinstance(default, str):
+        if not isinstance(value, str) or (meta["choices"] and value not in meta["choices"]):
+            expected = f"one of {', '.join(meta['choices'])}" if meta["choices"] else "a name"
+            raise InputError(f"{where} = {value!r}: expected {expected}")
+        return value
+    if isinstance(default, tuple):
+        if not isinstance(value, (list, tuple)) or len(value) != len(default):
+            raise InputError(f"{where} = {value!r}: expected a list of {len(default)} numbers")
+        return tuple(_checked_number(where, value, float, entry, meta) for entry in value)
+    return _checked_number(where, value, type(default), value, meta)
+
+
+def _checked_number(where: str, whole: Any, kind: type, number: Any, meta: Any) -> Any:
+    expected = f"{'a whole number' if kind is int else 'a number'}{_bounds(meta)}"
+    # bool is an int in Python, but `num_ues: true` in a YAML is a slip.
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise InputError(f"{where} = {whole!r}: expected {expected}")
+    if (
+        not math.isfinite(number)
+        or (kind is int and number != int(number))
+        or (meta["at_least"] is not None and number < meta["at_least"])
+        or (meta["above"] is not None and number <= meta["above"])
+        or (meta["at_most"] is not None and number > meta["at_most"])
+    ):
+        raise InputError(f"{where} = {whole!r}: expected {expected}")
+    return kind(number)
+
+
+def _bounds(meta: Any) -> str:
+    bounds = [
+        f"{words} {meta[key]:g}"
+        for key, words in (("at_least", ">="), ("above", ">"), ("at_most", "<="))
+        if meta[key] is not None
+    ]
+    return f" {' and '.join(bounds)}" if bounds else ""

@@ -1,0 +1,245 @@
+"""The scenario: every constant of the system model, with its unit, meaning and source.
+
+Equation numbers are those of the paper, arXiv 2310.17492. *Published* constants are printed
+there; *inferred* ones are not, and are set so that a uniformly random policy reproduces the
+random rows of the paper's Table I (the only rows that hold no learning).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rllib_mec.errors import InputError, unknown_name
+from rllib_mec.system.quantity import INFERRED, PUBLISHED, checked, quantity
+
+EMULATOR_ACTIONS = ("retention", "layers", "keep_or_retention")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A mobile edge system of one server and ``num_ues`` user equipments (UEs).
+
+    The defaults are the scenario ``published``. Build one with :meth:`of`, which reads a name,
+    a mapping or a YAML file; every value is checked, and unknown keys are refused.
+
+    Two of the paper's formulas cannot stand as printed, and each is a field here:
+
+    * ``downlink_sharing``: eq. (7) divides the downlink among the UEs with z = 1 and I = 1,
+      but only UEs with z = 0 download. ``downloading`` (default) divides it among those;
+      ``printed`` counts z = 1 and E different from the cached emulator (at least one).
+    * ``complexity_factor``: section VI scales the perplexity by (c + iota) / c, which makes
+      more complex tasks *easier*. It is odd, not meaningless, so ``printed`` is the default;
+      ``corrected`` is (c + iota) / iota, the inverse of the factor that eq. (9) puts on an
+      accuracy, and grows with c.
+
+    ``emulator_action`` says how the action of ``emulator_config`` is read, per UE:
+    ``retention`` is a number in ``retention``; ``layers`` rounds it to a whole number of
+    ``num_layers`` layers; ``keep_or_retention`` adds a choice to keep the cached emulator.
+    """
+
+    name: str = quantity("published", meaning="name of the scenario", source=INFERRED)
+    num_ues: int = quantity(6, meaning="N, user equipments", source=PUBLISHED, at_least=1)
+    num_tasks: int = quantity(
+        50, meaning="T, tasks per UE = steps per episode", source=PUBLISHED, at_least=1
+    )
+
+    # What is sent.
+    model_size_gb: float = quantity(
+        10.8, unit="GB", meaning="D_FM, foundation model (GPT-3 2.7B)", source=PUBLISHED, above=0
+    )
+    data_size_mb: tuple[float, float] = quantity(
+        (300.0, 500.0), unit="MB", meaning="D, data of a task, uniform", source=PUBLISHED, above=0
+    )
+    bits_per_byte: float = quantity(
+        1.0,
+        unit="bit/B",
+        meaning="Table I's delays fit only if MB and GB were used as Mbit and Gbit",
+        source=INFERRED,
+        above=0,
+    )
+
+    # Radio.
+    uplink_power_w: tuple[float, float] = quantity(
+        (0.2, 1.0), unit="W", meaning="p, uplink power per task, uniform", source=PUBLISHED, above=0
+    )
+    downlink_power_w: float = quantity(
+        60.0, unit="W", meaning="P_d, total downlink power", source=PUBLISHED, above=0
+    )
+    uplink_bandwidth_hz: float = quantity(
+        1e5, unit="Hz", meaning="W_u, total uplink bandwidth", source=PUBLISHED, above=0
+    )
+    downlink_bandwidth_hz: float = quantity(
+        1e6, unit="Hz", meaning="W_d, total downlink bandwidth", source=PUBLISHED, above=0
+    )
+    path_loss_exponent: float = quantity(
+        2.0, meaning="alpha, path-loss exponent", source=PUBLISHED, at_least=0
+    )
+    gain_at_1m_db: float = quantity(
+        -30.0, unit="dB", meaning="channel gain at 1 m", source=INFERRED
+    )
+    noise_dbm_per_hz: float = quantity(
+        -174.0, unit="dBm/Hz", meaning="sigma^2, noise density", source=INFERRED
+    )
+    distance_m: tuple[float, float] = quantity(
+        (50.0, 500.0),
+        unit="m",
+        meaning="UE distance per episode, uniform",
+        source=INFERRED,
+        above=0,
+    )
+    fading: str = quantity(
+        "rayleigh",
+        meaning="power gain per task: Exp(1), or 1 with none",
+        source=PUBLISHED,
+        choices=("rayleigh", "none"),
+    )
+    downlink_sharing: str = quantity(
+        "downloading",
+        meaning="which UEs share the downlink, see above",
+        source=INFERRED,
+        choices=("downloading", "printed"),
+    )
+
+    # Task quality.
+    perplexity_coefficients: tuple[float, float, float] = quantity(
+        (25.2, -43.1, 31.9), meaning="f(E) = a E^2 + b E + c", source=PUBLISHED
+    )
+    complexity: tuple[float, float] = quantity(
+        (10.0, 30.0), meaning="c, task complexity, uniform", source=INFERRED, above=0
+    )
+    complexity_weight: float = quantity(
+        10.0, meaning="iota, complexity weight", source=PUBLISHED, at_least=0
+    )
+    complexity_factor: str = quantity(
+        "printed",
+        meaning="factor on f(E), see above",
+        source=PUBLISHED,
+        choices=("printed", "corrected"),
+    )
+
+    # The emulator.
+    retention: tuple[float, float] = quantity(
+        (0.2, 0.8), meaning="E, share of layers kept", source=PUBLISHED, above=0, at_most=1
+    )
+    num_layers: int = quantity(
+        32, unit="layers", meaning="layers of the foundation model", source=PUBLISHED, at_least=1
+    )
+    emulator_action: str = quantity(
+        "retention",
+        meaning="how agent 2's action is read",
+        source=PUBLISHED,
+        choices=EMULATOR_ACTIONS,
+    )
+
+    # Reward.
+    perplexity_weight: float = quantity(
+        -0.0956, meaning="omega_p, on the mean perplexity of a step", source=INFERRED, at_most=0
+    )
+    delay_weight_per_s: float = quantity(
+        -1.277e-3,
+        unit="1/s",
+        meaning="omega_d, on the maximum delay of a step",
+        source=INFERRED,
+        at_most=0,
+    )
+
+    def __post_init__(self) -> None:
+        owner = f"scenario {self.name}"
+        for field in dataclasses.fields(self):
+            # object.__setattr__: the class is frozen, and a YAML's lists become tuples here.
+            object.__setattr__(self, field.name, checked(owner, field, getattr(self, field.name)))
+        for name in ("data_size_mb", "uplink_power_w", "distance_m", "complexity", "retention"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise InputError(f"{owner}.{name} = [{low:g}, {high:g}]: expected low <= high")
+        if self.complexity_factor == "corrected" and self.complexity_weight == 0:
+            raise InputError(f"{owner}.complexity_weight = 0: expected > 0 with 'corrected'")
+        # The minimum is at the vertex or at an end; a perplexity is positive everywhere.
+        a, b, c = self.perplexity_coefficients
+        ends = [*self.retention, 1.0]
+        if a > 0 and self.retention[0] < -b / (2 * a) < 1.0:
+            ends.append(-b / (2 * a))
+        if min(a * e * e + b * e + c for e in ends) <= 0:
+            raise InputError(
+                f"{owner}.perplexity_coefficients = {[a, b, c]}: expected f(E) > 0 on "
+                f"[{self.retention[0]:g}, 1]"
+            )
+        if self.emulator_action == "layers" and self.layer_bounds[0] > self.layer_bounds[1]:
+            raise InputError(
+                f"{owner}.retention = {list(self.retention)}: expected room for a whole number of "
+                f"{self.num_layers} layers"
+            )
+
+    @property
+    def layer_bounds(self) -> tuple[int, int]:
+        """Fewest and most layers whose share lies in ``retention``.
+
+        >>> Scenario().layer_bounds
+        (7, 25)
+        """
+        low, high = self.retention
+        # The small term forgives 0.75 * 32 = 23.999999999999996.
+        return (
+            int(-(-(low * self.num_layers - 1e-9) // 1)),
+            int((high * self.num_layers + 1e-9) // 1),
+        )
+
+    @classmethod
+    def of(cls, source: str | Mapping[str, Any] | Scenario, **overrides: Any) -> Scenario:
+        """Returns the scenario that ``source`` describes, with ``overrides`` on top.
+
+        Args:
+            source: the name of a scenario, the path of a YAML file (ends in .yaml or .yml), or
+                a mapping of field names to values; a mapping or file may name the scenario it
+                starts from under ``base`` (default ``published``).
+            overrides: field names and values.
+
+        Raises:
+            InputError: an unknown name, key or file, or a value out of bounds.
+        """
+        if isinstance(source, Scenario):
+            base, values = source, {}
+        elif isinstance(source, Mapping):
+            values = dict(source)
+            base = cls.of(values.pop("base", "published"))
+        elif isinstance(source, str) and source.endswith((".yaml", ".yml")):
+            return cls.of(_read_yaml(source), **overrides)
+        elif isinstance(source, str) and source in SCENARIOS:
+            base, values = SCENARIOS[source], {}
+        else:
+            raise unknown_name("scenario", source, SCENARIOS)
+        values.update(overrides)
+        known = {field.name for field in dataclasses.fields(cls)}
+        for key in values:
+            if key not in known:
+                raise unknown_name("scenario key", key, known)
+        return dataclasses.replace(base, **values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns field names and values, such that ``Scenario.of(s.to_dict()) == s``."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
+
+
+def _read_yaml(path: str) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"scenario file {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(content, Mapping):
+        raise InputError(f"scenario file {path}: expected a mapping of scenario keys to values")
+    return content
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "published": Scenario(),
+    "published-8bit": Scenario(name="published-8bit", bits_per_byte=8.0),
+}
+"""The named scenarios. ``published-8bit`` is the same system with true bytes."""
