@@ -1,0 +1,17 @@
+"""The environment in all its forms: RLlib's MultiAgentEnv, batched arrays, PettingZoo views."""
+
+from rllib_mec.envs.agents import AGENTS, CASE_DECISION, EMULATOR_CONFIG
+from rllib_mec.envs.batched import BatchedMECEnv
+from rllib_mec.envs.config import EnvConfig
+from rllib_mec.envs.multi_agent import MECEnv, TurnBasedMECEnv, make_env
+
+__all__ = [
+    "AGENTS",
+    "CASE_DECISION",
+    "EMULATOR_CONFIG",
+    "BatchedMECEnv",
+    "EnvConfig",
+    "MECEnv",
+    "TurnBasedMECEnv",
+    "make_env",
+]

@@ -1,0 +1,168 @@
+"""The two agents: what they observe and how their actions are read.
+
+Everything here works on batches of environments, (B, …), and is shared by all forms of the
+environment: they differ only in who is asked when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from rllib_mec.errors import InputError
+from rllib_mec.system import Scenario, Simulator
+from rllib_mec.system.radio import Bools, Floats, path_gain
+
+CASE_DECISION = "case_decision"
+EMULATOR_CONFIG = "emulator_config"
+AGENTS = (CASE_DECISION, EMULATOR_CONFIG)
+
+Observation = NDArray[np.float32]
+
+
+class Agents:
+    """Spaces, observations and actions of ``case_decision`` and ``emulator_config``.
+
+    Both observations are laid out UE by UE: the numbers of UE 1, then those of UE 2, and so on.
+    They are scaled to be of order 1; ``x`` scaled to its range [low, high] is
+    (2x - low - high) / (high - low), which is -1 at low and 1 at high.
+
+    Observation of ``case_decision``, 4 numbers per UE:
+
+    | Num | Observation                          | Unit | Scaling                       |
+    |-----|--------------------------------------|------|-------------------------------|
+    | 0   | h, channel gain of the finished task | dB   | (dB - typical dB) / 10, >= -6 |
+    | 1   | c, complexity of the coming task     | -    | range ``complexity``          |
+    | 2   | D, data size of the coming task      | MB   | range ``data_size_mb``        |
+    | 3   | E, retention of the cached emulator  | -    | range ``retention``           |
+
+    Observation of ``emulator_config``, 3 numbers per UE:
+
+    | Num | Observation                          | Unit | Scaling                       |
+    |-----|--------------------------------------|------|-------------------------------|
+    | 0   | E, retention of the cached emulator  | -    | range ``retention``           |
+    | 1   | z, this step's case decision         | -    | -1 local, 1 server, 0 not yet |
+    | 2   | c, complexity of the coming task     | -    | range ``complexity``          |
+
+    A UE that has nothing cached shows E = 0 (scaled -1.67 for [0.2, 0.8]). "Typical dB" is the
+    gain at the geometric mean of ``distance_m``.
+
+    Action of ``case_decision``: ``MultiDiscrete([2] * N)``, z of each UE: 0 local, 1 server.
+    Action of ``emulator_config``: ``Box(low, high, (N,))``, the retention E of each UE; with
+    ``keep_or_retention`` a ``Dict`` of ``keep``, ``MultiDiscrete([2] * N)``, and ``retention``.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        n = scenario.num_ues
+        low, high = scenario.retention
+        case_space = gym.spaces.MultiDiscrete([2] * n)
+        retention_space: gym.Space = gym.spaces.Box(low, high, (n,), np.float32)
+        if scenario.emulator_action == "keep_or_retention":
+            retention_space = gym.spaces.Dict(
+                {"keep": gym.spaces.MultiDiscrete([2] * n), "retention": retention_space}
+            )
+        self.action_spaces: dict[str, gym.Space] = {
+            CASE_DECISION: case_space,
+            EMULATOR_CONFIG: retention_space,
+        }
+        self.observation_spaces: dict[str, gym.Space] = {
+            CASE_DECISION: gym.spaces.Box(-np.inf, np.inf, (4 * n,), np.float32),
+            EMULATOR_CONFIG: gym.spaces.Box(-np.inf, np.inf, (3 * n,), np.float32),
+        }
+        # Where, in the observation of the key, the earlier action of the named agent stands.
+        self.action_slots: dict[str, dict[str, list[int]]] = {
+            EMULATOR_CONFIG: {CASE_DECISION: [3 * ue + 1 for ue in range(n)]}
+        }
+        typical_distance = np.sqrt(np.prod(scenario.distance_m))
+        self._typical_gain_db = 10 * np.log10(path_gain(scenario, typical_distance))
+
+    def observe_case_decision(self, simulator: Simulator) -> Observation:
+        """Returns the observation of ``case_decision``, (B, 4N)."""
+        scenario, tasks = self.scenario, simulator.tasks
+        # Deep fades go to minus infinity in dB; 60 dB below typical is as good as none.
+        gain_db = 10 * np.log10(np.maximum(simulator.last_gain, 1e-300)) - self._typical_gain_db
+        return _by_ue(
+            np.maximum(gain_db / 10, -6.0),
+            _scaled(tasks.complexity, scenario.complexity),
+            _scaled(tasks.data_mb, scenario.data_size_mb),
+            _scaled(simulator.cached, scenario.retention),
+        )
+
+    def observe_emulator_config(self, simulator: Simulator, server: Bools | None) -> Observation:
+        """Returns the observation of ``emulator_config``, (B, 3N); ``server`` None: not yet."""
+        scenario = self.scenario
+        case = np.zeros_like(simulator.cached) if server is None else np.where(server, 1.0, -1.0)
+        return _by_ue(
+            _scaled(simulator.cached, scenario.retention),
+            case,
+            _scaled(simulator.tasks.complexity, scenario.complexity),
+        )
+
+    def read_case_decision(self, action: Any, num_envs: int) -> Bools:
+        """Returns z, (B, N), from an action of shape (B, N).
+
+        Raises:
+            InputError: names the agent, the field and the value.
+        """
+        return self._choices(f"{CASE_DECISION} action", action, num_envs)
+
+    def read_emulator_config(self, action: Any, num_envs: int) -> tuple[Floats, Bools | None]:
+        """Returns the retention, (B, N), and ``keep``, (B, N) or None.
+
+        Raises:
+            InputError: names the agent, the field and the value.
+        """
+        where = f"{EMULATOR_CONFIG} action"
+        keep = None
+        if self.scenario.emulator_action == "keep_or_retention":
+            if not isinstance(action, Mapping) or set(action) != {"keep", "retention"}:
+                raise InputError(f"{where} = {action!r}: expected a dict of keep and retention")
+            keep = self._choices(f"{where}[keep]", action["keep"], num_envs)
+            action, where = action["retention"], f"{where}[retention]"
+        retention = self._numbers(where, action, num_envs)
+        low, high = self.scenario.retention
+        # float32 actions overshoot the float64 bounds by a rounding error.
+        bad = ~((retention >= low - 1e-6) & (retention <= high + 1e-6))
+        if bad.any():
+            raise _bad_entry(where, retention, bad, f"a retention in [{low:g}, {high:g}]")
+        return np.clip(retention, low, high), keep
+
+    def _choices(self, where: str, action: Any, num_envs: int) -> Bools:
+        numbers = self._numbers(where, action, num_envs)
+        bad = ~((numbers == 0) | (numbers == 1))
+        if bad.any():
+            raise _bad_entry(where, numbers, bad, "0 or 1")
+        return numbers.astype(bool)
+
+    def _numbers(self, where: str, action: Any, num_envs: int) -> Floats:
+        shape = (num_envs, self.scenario.num_ues)
+        try:
+            numbers = np.asarray(action, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{where} = {action!r}: expected numbers") from None
+        if numbers.shape != shape:
+            given = numbers.shape[1:] if numbers.shape[:1] == (num_envs,) else numbers.shape
+            raise InputError(f"{where} has shape {given}: expected {shape[1:]}, one entry per UE")
+        return numbers
+
+
+def _bad_entry(where: str, numbers: Floats, bad: Bools, expected: str) -> InputError:
+    env, ue = np.argwhere(bad)[0]
+    return InputError(f"{where}, UE {ue} = {numbers[env, ue]:g}: expected {expected}")
+
+
+def _scaled(x: Floats, bounds: tuple[float, float]) -> Floats:
+    low, high = bounds
+    # A range of one point carries no information: centre it, keep the unit.
+    width = (high - low) or 2.0
+    return (x * 2 - (low + high)) / width
+
+
+def _by_ue(*columns: Floats) -> Observation:
+    stacked = np.stack(columns, axis=-1, dtype=np.float32, casting="same_kind")
+    return stacked.reshape(len(stacked), -1)
