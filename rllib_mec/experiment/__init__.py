@@ -1,0 +1,1 @@
+"""From a YAML file or flags to checked, running, resumable experiments."""

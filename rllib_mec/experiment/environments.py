@@ -1,0 +1,162 @@
+"""What ``env`` may say, and whether such an environment can be made.
+
+========================================  =========================================================
+``mec``                                   a name of :data:`rllib_mec.registry.ENVIRONMENTS`
+``CartPole-v1``                           a Gymnasium id; ``module:Id-v0`` imports the module first
+``package.module:Class``                  a class or function that is called with the env_config
+``package.module.Class``                  the same
+``pettingzoo:mpe2.simple_spread_v3``      a module with ``parallel_env(**env_config)``
+========================================  =========================================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rllib_mec.errors import InputError
+from rllib_mec.experiment.spec import did_you_mean
+from rllib_mec.registry import ENVIRONMENTS
+
+PETTINGZOO = "pettingzoo:"
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """An environment by name.
+
+    name: what RLlib is told.
+    make: maps an env_config to an environment.
+    registers: whether Ray has to be told about the name; Gymnasium's own ids it knows.
+    """
+
+    name: str
+    make: Callable[[Mapping[str, Any]], Any]
+    registers: bool = True
+
+    def register(self) -> None:
+        """Tells Ray the name, for its workers too; doing so again changes nothing."""
+        if self.registers:
+            from ray.tune.registry import register_env
+
+            register_env(self.name, self.make)
+
+    def check(self, env_config: Mapping[str, Any], place: str = "env_config") -> Any:
+        """Makes an environment, closes and returns it.
+
+        Raises:
+            InputError: it cannot be made with this env_config, or is no environment for RLlib.
+        """
+        import gymnasium
+        from ray.rllib.env.multi_agent_env import MultiAgentEnv
+
+        try:
+            env = self.make(dict(env_config))
+        except InputError:
+            raise
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(
+                f"{place} = {dict(env_config)!r}: env {self.name} cannot be made: {reason}"
+            ) from error
+        if not isinstance(env, gymnasium.Env | MultiAgentEnv):
+            raise InputError(
+                f"env {self.name} makes a {type(env).__name__}: expected a gymnasium.Env or a "
+                "ray.rllib MultiAgentEnv"
+            )
+        env.close()
+        return env
+
+
+def resolve(name: str) -> Environment:
+    """Returns the environment that ``name`` stands for.
+
+    Raises:
+        InputError: there is no such environment, with the nearest name.
+    """
+    if name in ENVIRONMENTS:
+        return Environment(name, ENVIRONMENTS[name].load())
+    if name.startswith(PETTINGZOO):
+        return Environment(name, _pettingzoo(name.removeprefix(PETTINGZOO)))
+    if name in _gymnasium_ids():
+        return Environment(name, _gymnasium(name), registers=False)
+    module, separator, attribute = name.rpartition(":" if ":" in name else ".")
+    if not separator:
+        raise _unknown(name)
+    if ":" in name and not attribute.isidentifier():  # Gymnasium's module:Id-v0
+        import_module(module, name)
+        if attribute in _gymnasium_ids():
+            return Environment(name, _gymnasium(name), registers=False)
+        raise _unknown(name)
+    if not module.split(".")[0].isidentifier():
+        raise _unknown(name)
+    return Environment(name, import_attribute(name))
+
+
+def import_attribute(name: str) -> Any:
+    """Imports "package.module:attribute" or "package.module.attribute".
+
+    Raises:
+        InputError: there is no such module or attribute.
+    """
+    module, _, attribute = name.rpartition(":" if ":" in name else ".")
+    found = import_module(module, name)
+    if not hasattr(found, attribute):
+        public = [key for key in vars(found) if not key.startswith("_")]
+        raise InputError(
+            f"{name!r}: {module} has no {attribute!r}{did_you_mean(attribute, public)}"
+        )
+    return getattr(found, attribute)
+
+
+def import_module(module: str, name: str) -> Any:
+    """Imports a module, looking in the current directory too; ``name`` is for the message.
+
+    Raises:
+        InputError: the module is not there or cannot be imported.
+    """
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{name!r}: cannot import {module!r}: {reason}") from error
+
+
+def _gymnasium(name: str) -> Callable[[Mapping[str, Any]], Any]:
+    def make(env_config: Mapping[str, Any]) -> Any:
+        import gymnasium
+
+        return gymnasium.make(name, **env_config)
+
+    return make
+
+
+def _gymnasium_ids() -> Mapping[str, Any]:
+    import gymnasium
+
+    return gymnasium.registry
+
+
+def _pettingzoo(module: str) -> Callable[[Mapping[str, Any]], Any]:
+    parallel_env = import_attribute(f"{module}:parallel_env")
+
+    def make(env_config: Mapping[str, Any]) -> Any:
+        from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
+
+        return ParallelPettingZooEnv(parallel_env(**env_config))
+
+    return make
+
+
+def _unknown(name: str) -> InputError:
+    hint = did_you_mean(name, [*ENVIRONMENTS, *_gymnasium_ids()])
+    return InputError(
+        f"unknown env {name!r}:{hint} expected {', '.join(ENVIRONMENTS)}, a Gymnasium id, "
+        f"package.module:Class or {PETTINGZOO}module"
+    )

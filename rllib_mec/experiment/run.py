@@ -1,0 +1,194 @@
+"""Runs prepared experiments with Ray Tune, one after the other, and reports how they ended.
+
+To be imported after :func:`rllib_mec.experiment.logs.quieten` has been called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from rllib_mec.errors import InputError
+from rllib_mec.experiment import interrupt, report, resume
+from rllib_mec.experiment.plan import Plan
+from rllib_mec.experiment.progress import Progress
+
+CLUSTER_MAX_FAILURES = 3
+CLUSTER_CHECKPOINT_FREQUENCY = 20
+"""Defaults on a cluster, where machines fail; on one machine errors repeat, and both are 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to run, apart from what.
+
+    address: of a running Ray ("auto": the one on this machine); None starts one, unless the
+        environment variable RAY_ADDRESS names one.
+    num_cpus, num_gpus: of a Ray that is started; None, what the machine has.
+    resume: whether to continue what storage_path/name holds.
+    verbose: 0, 1 (workers' and Tune's logs) or 2 (all logs).
+    resume_command: what the user is told to type after Ctrl-C.
+    """
+
+    address: str | None = None
+    num_cpus: int | None = None
+    num_gpus: int | None = None
+    resume: bool = False
+    verbose: int = 0
+    resume_command: str = "rllib train … --resume"
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether Ray was started by somebody else."""
+        return bool(self.address or os.environ.get("RAY_ADDRESS"))
+
+
+def run(plans: Sequence[Plan], options: Options) -> int:
+    """Runs experiments; returns the command's exit status.
+
+    Returns:
+        0, all trials ended well; 1, some trial failed; 130, a signal ended the run.
+
+    Raises:
+        InputError: there is nothing to resume, or Ray cannot be had or is too small.
+    """
+    tuners = [resume.restore(plan) if options.resume else None for plan in plans]
+    if options.resume and not any(tuners):
+        raise InputError(f"nothing to resume in {plans[0].experiment.directory}")
+    finished = [t is not None and resume.finished(p, t) for p, t in zip(plans, tuners, strict=True)]
+    ok = True
+    with contextlib.ExitStack() as stack:
+        for plan, tuner, done in zip(plans, tuners, finished, strict=True):
+            report.announce(plan, resuming=tuner is not None)
+            if tuner is not None and done:
+                interrupt.say(f"{plan.experiment.name} has finished already: nothing to resume")
+                ok &= report.report(plan, tuner.get_results())
+                continue
+            if not ray.is_initialized():
+                stack.enter_context(_ray(options))
+                stack.enter_context(interrupt.watching())
+                for each in plans:
+                    _check_resources(each, options)
+            plan.environment.register()
+            results = (tuner or _new(plan, options)).fit()
+            if interrupt.requested():
+                interrupt.say(f"stopped; to continue: {options.resume_command}")
+                return interrupt.EXIT_CODE
+            ok &= report.report(plan, results)
+    return 0 if ok else 1
+
+
+@contextlib.contextmanager
+def _ray(options: Options) -> Iterator[None]:
+    """Starts Ray, or joins one, for a ``with`` block."""
+    sized = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
+    # One process for each core is faster than several threads for each process.
+    env_vars = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": "1"}
+    if options.on_cluster:
+        if any(size is not None for size in sized.values()):
+            raise InputError("--num-cpus, --num-gpus: a Ray that is running already has its own")
+        _check_address(options.address or os.environ["RAY_ADDRESS"])
+        where: dict[str, Any] = {"address": options.address}
+    else:
+        where = {"address": "local", "include_dashboard": False, **sized}
+    try:
+        ray.init(
+            **where,
+            log_to_driver=options.verbose > 0,
+            logging_level=logging.INFO if options.verbose else logging.ERROR,
+            runtime_env={"env_vars": env_vars},
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        line = " ".join(str(error).split())
+        token = " (if it wants a token, set RAY_AUTH_MODE=token)" if options.on_cluster else ""
+        raise InputError(f"no Ray: {line}{token}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Refuses an address where nobody listens; Ray itself would try for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():  # "auto"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"no Ray at {address}: {reason}") from None
+
+
+def _check_resources(plan: Plan, options: Options) -> None:
+    """Refuses a trial for which a Ray of our own is too small: it would wait for ever.
+
+    Other people's clusters may grow.
+    """
+    if options.on_cluster:
+        return
+    present = ray.cluster_resources()
+    for config in plan.configs:
+        needed = plan.algorithm.default_resource_request(config).required_resources
+        for resource, amount in needed.items():
+            if amount > present.get(resource, 0):
+                advice = {
+                    "CPU": "lower config.num_env_runners or num_learners, or give --num-cpus",
+                    "GPU": "set config.num_gpus_per_learner to 0",
+                }.get(resource, "start Ray with it, and give --address")
+                raise InputError(
+                    f"{plan.experiment.name}: a trial needs {amount:g} {resource}, Ray has "
+                    f"{present.get(resource, 0):g}: {advice}"
+                )
+        if needed.get("GPU") and not torch.cuda.is_available():
+            raise InputError(
+                f"{plan.experiment.name}: a trial needs {needed['GPU']:g} GPU, and torch finds no "
+                "CUDA device: set config.num_gpus_per_learner to 0"
+            )
+
+
+def _new(plan: Plan, options: Options) -> Any:
+    resume.record(plan)
+    experiment, form = plan.experiment, plan.experiment.form
+    frequency = form.checkpoint_config.checkpoint_frequency
+    if frequency is None:
+        frequency = CLUSTER_CHECKPOINT_FREQUENCY if options.on_cluster else 0
+    max_failures = form.max_failures
+    if max_failures is None:
+        max_failures = CLUSTER_MAX_FAILURES if options.on_cluster else 0
+    return tune.Tuner(
+        plan.algorithm,
+        param_space=plan.param_space,
+        tune_config=tune.TuneConfig(
+            metric=form.tune_config.metric,
+            mode=form.tune_config.mode if form.tune_config.metric else None,
+            num_samples=form.num_samples,
+            scheduler=plan.scheduler,
+            max_concurrent_trials=form.tune_config.max_concurrent_trials,
+            time_budget_s=form.tune_config.time_budget_s,
+        ),
+        run_config=tune.RunConfig(
+            name=experiment.name,
+            storage_path=experiment.storage_path,
+            stop=experiment.stop,
+            verbose=0,
+            callbacks=[Progress(experiment.stop, plan.num_trials), interrupt.SaveOnInterrupt()],
+            failure_config=tune.FailureConfig(max_failures=max_failures),
+            checkpoint_config=tune.CheckpointConfig(
+                checkpoint_frequency=frequency,
+                checkpoint_at_end=form.checkpoint_config.checkpoint_at_end,
+                num_to_keep=form.checkpoint_config.num_to_keep,
+                checkpoint_score_attribute=form.checkpoint_config.checkpoint_score_attribute,
+                checkpoint_score_order=form.checkpoint_config.checkpoint_score_order,
+            ),
+        ),
+    )

@@ -1,0 +1,74 @@
+"""Names: which algorithms and environments `run:` and `env:` may say, and what they are.
+
+Looking names up imports nothing heavy; :meth:`Entry.load` imports the object itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Any
+
+from rllib_mec.errors import unknown_name
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """One name: where its object lives ("package.module:attribute") and a line about it."""
+
+    target: str
+    summary: str
+
+    def load(self) -> Any:
+        """Imports and returns the object."""
+        module, attribute = self.target.split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+ALGORITHMS: dict[str, Entry] = {
+    "HMPPO": Entry(
+        "rllib_mec.hmppo:HMPPOConfig", "PPO actors that act in turn, one centralised critic"
+    ),
+    "IPPO": Entry("rllib_mec.baselines:IPPOConfig", "the same PPO, with a critic for each agent"),
+    "PPO": Entry(
+        "ray.rllib.algorithms.ppo:PPOConfig", "RLlib's own PPO (the mec environment: turn_based)"
+    ),
+    "random": Entry("rllib_mec.baselines:RandomConfig", "uniformly random actions"),
+    "hold": Entry(
+        "rllib_mec.baselines:HoldConfig", "always local, highest useful retention, never change"
+    ),
+    "all-server": Entry("rllib_mec.baselines:AllServerConfig", "always upload, train on the server"),
+    "greedy": Entry(
+        "rllib_mec.baselines:GreedyConfig", "best joint action for this step's reward, state known"
+    ),
+}
+"""What `run:` may name; each object is an ``AlgorithmConfig`` class."""
+
+ENVIRONMENTS: dict[str, Entry] = {
+    "mec": Entry(
+        "rllib_mec.envs:make_env", "mobile edge orchestration: case_decision and emulator_config"
+    ),
+}
+"""What `env:` may name; each object maps an env_config to a ``MultiAgentEnv``."""
+
+
+def algorithm(name: str) -> Any:
+    """Returns the ``AlgorithmConfig`` class that ``name`` stands for.
+
+    Raises:
+        InputError: there is no such algorithm.
+    """
+    if name not in ALGORITHMS:
+        raise unknown_name("algorithm", name, ALGORITHMS)
+    return ALGORITHMS[name].load()
+
+
+def register() -> None:
+    """Registers the environments with Ray Tune; calling it again changes nothing.
+
+    Ray keeps such names per job, so that workers find them too.
+    """
+    from ray.tune.registry import register_env
+
+    for name, entry in ENVIRONMENTS.items():
+        register_env(name, entry.load())
