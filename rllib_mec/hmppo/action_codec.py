@@ -1,0 +1,179 @@
+"""Action spaces as flat vectors: what is stored, what a network outputs, what others see.
+
+An action space is one leaf, or a Dict or Tuple of leaves. Each leaf is one of three kinds:
+
+| kind        | spaces                                     | distribution         |
+|-------------|--------------------------------------------|----------------------|
+| binary      | MultiBinary, Discrete(2), MultiDiscrete 2s | independent coins    |
+| categorical | other Discrete and MultiDiscrete           | one choice per entry |
+| continuous  | Box                                        | diagonal Gaussian    |
+
+Continuous actions live in the policy's own coordinates, where [-1, 1] spans the box (RLlib's
+``normalize_actions``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from rllib_mec.errors import InputError
+
+BINARY, CATEGORICAL, CONTINUOUS = "binary", "categorical", "continuous"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leaf:
+    """One simple space: ``size`` entries, each a coin, a choice or a number."""
+
+    kind: str
+    size: int
+    choices: tuple[int, ...]
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def num_logits(self) -> int:
+        """Network outputs that the leaf needs (means, for a continuous leaf)."""
+        return sum(self.choices) if self.kind == CATEGORICAL else self.size
+
+    @property
+    def num_parameters(self) -> int:
+        """Distribution parameters: a continuous leaf has a log standard deviation per mean."""
+        return 2 * self.size if self.kind == CONTINUOUS else self.num_logits
+
+
+class ActionCodec:
+    """Converts between an action space's own structure and flat vectors.
+
+    Attributes:
+        leaves: the leaves, in the space's own order.
+        size: entries of a flat action, one per coin, choice or number.
+        code_size: entries of what other agents see of an action, see :meth:`code`.
+    """
+
+    def __init__(self, space: gym.Space, agent: str = "agent") -> None:
+        self.space = space
+        self._paths: list[tuple[Any, ...]] = []
+        leaves: list[Leaf] = []
+        for path, leaf_space in _walk(space):
+            self._paths.append(path)
+            leaves.append(_leaf(leaf_space, agent))
+        self.leaves = tuple(leaves)
+        self.size = sum(leaf.size for leaf in leaves)
+        self.num_logits = sum(leaf.num_logits for leaf in leaves)
+        self.num_parameters = sum(leaf.num_parameters for leaf in leaves)
+        self.code_size = self.num_logits
+
+    def flatten(self, actions: Any) -> np.ndarray:
+        """Returns flat actions, (B, size) float32, from actions in the space's structure."""
+        columns = []
+        for path, leaf in zip(self._paths, self.leaves, strict=True):
+            column = actions
+            for key in path:
+                column = column[key]
+            column = np.asarray(column, dtype=np.float32).reshape(-1, leaf.size)
+            columns.append(column - np.asarray(leaf.start, dtype=np.float32))
+        return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=-1)
+
+    def unflatten(self, flat: Tensor) -> Any:
+        """Returns actions in the space's structure, (B, …) each, from flat ones, (B, size)."""
+        values = []
+        for leaf, column in zip(self.leaves, self.split(flat), strict=True):
+            if leaf.kind != CONTINUOUS:
+                column = column.round().to(torch.int64)
+                if any(leaf.start):
+                    column = column + torch.tensor(leaf.start, device=column.device)
+            values.append(column.reshape(len(column), *leaf.shape))
+        return _rebuild(self.space, iter(values))
+
+    def code(self, flat: Tensor) -> Tensor:
+        """Returns what other agents see of the actions, (B, code_size).
+
+        A coin is -1 or 1; a choice among n is one-hot, n entries; a number is clipped to
+        [-1, 1]. All zeros stand for "not decided yet".
+        """
+        codes = []
+        for leaf, column in zip(self.leaves, self.split(flat), strict=True):
+            if leaf.kind == BINARY:
+                codes.append(column * 2 - 1)
+            elif leaf.kind == CONTINUOUS:
+                codes.append(column.clamp(-1, 1))
+            else:
+                codes += [
+                    torch.nn.functional.one_hot(column[:, i].round().long(), n).to(flat.dtype)
+                    for i, n in enumerate(leaf.choices)
+                ]
+        return codes[0] if len(codes) == 1 else torch.cat(codes, dim=-1)
+
+    def split(self, flat: Tensor) -> Sequence[Tensor]:
+        """Splits flat actions, (…, size), into those of each leaf."""
+        if len(self.leaves) == 1:
+            return (flat,)
+        return flat.split([leaf.size for leaf in self.leaves], dim=-1)
+
+    def to_env(self, flat: np.ndarray) -> Any:
+        """Returns actions as the environment takes them: continuous ones scaled to the box."""
+        actions = self.unflatten(torch.as_tensor(flat))
+        return _to_env(self.space, actions)
+
+
+def _walk(space: gym.Space) -> list[tuple[tuple[Any, ...], gym.Space]]:
+    if isinstance(space, gym.spaces.Dict):
+        items: Any = space.spaces.items()
+    elif isinstance(space, gym.spaces.Tuple):
+        items = enumerate(space.spaces)
+    else:
+        return [((), space)]
+    return [((key, *path), leaf) for key, sub in items for path, leaf in _walk(sub)]
+
+
+def _leaf(space: gym.Space, agent: str) -> Leaf:
+    if isinstance(space, gym.spaces.Box):
+        size = int(np.prod(space.shape))
+        return Leaf(CONTINUOUS, size, (), (0,) * size, space.shape, str(space.dtype))
+    if isinstance(space, gym.spaces.MultiBinary):
+        size = int(np.prod(space.shape))
+        return Leaf(BINARY, size, (2,) * size, (0,) * size, space.shape, str(space.dtype))
+    if isinstance(space, gym.spaces.Discrete):
+        choices, start, shape = (int(space.n),), (int(space.start),), ()
+    elif isinstance(space, gym.spaces.MultiDiscrete):
+        choices = tuple(int(n) for n in space.nvec.ravel())
+        start = tuple(int(s) for s in np.ravel(space.start))
+        shape = space.nvec.shape
+    else:
+        raise InputError(
+            f"action space of {agent} = {space}: expected Discrete, MultiDiscrete, MultiBinary, "
+            "Box, or a Dict or Tuple of them"
+        )
+    kind = BINARY if all(n == 2 for n in choices) else CATEGORICAL
+    return Leaf(kind, len(choices), choices, start, shape, str(space.dtype))
+
+
+def _rebuild(space: gym.Space, values: Any) -> Any:
+    if isinstance(space, gym.spaces.Dict):
+        return {key: _rebuild(sub, values) for key, sub in space.spaces.items()}
+    if isinstance(space, gym.spaces.Tuple):
+        return tuple(_rebuild(sub, values) for sub in space.spaces)
+    return next(values)
+
+
+def _to_env(space: gym.Space, actions: Any) -> Any:
+    if isinstance(space, gym.spaces.Dict):
+        return {key: _to_env(sub, actions[key]) for key, sub in space.spaces.items()}
+    if isinstance(space, gym.spaces.Tuple):
+        return tuple(_to_env(sub, a) for sub, a in zip(space.spaces, actions, strict=True))
+    array = actions.cpu().numpy()
+    if isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating):
+        bounded = space.bounded_below & space.bounded_above
+        span = np.where(bounded, space.high - space.low, 2.0)
+        low = np.where(bounded, space.low, -1.0)
+        array = np.clip(low + (array + 1.0) * span / 2, space.low, space.high)
+    return array.astype(space.dtype)

@@ -1,0 +1,60 @@
+"""Returns and advantages: generalised advantage estimation on segments of episodes.
+
+A *segment* is an unbroken run of steps of one episode within a training batch. Rows of a batch
+are ordered segment by segment; a segment ends where its episode ends or where the batch cuts it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def next_values(
+    values: Tensor, lengths: Tensor, final_values: Tensor, terminated: Tensor
+) -> Tensor:
+    """Returns the value of the state that follows each row, (R,).
+
+    Args:
+        values: value of each row's state, (R,).
+        lengths: rows of each segment, (S,), summing to R.
+        final_values: value of the state after each segment, (S,).
+        terminated: whether the episode terminated there, (S,): then that value counts as 0. A
+            truncated or cut episode counts its ``final_values``.
+    """
+    following = torch.empty_like(values)
+    following[:-1] = values[1:]
+    last = lengths.cumsum(0) - 1
+    following[last] = final_values * (~terminated)
+    return following
+
+
+def lambda_returns(
+    rewards: Tensor, following: Tensor, lengths: Tensor, gamma: float, lambda_: float
+) -> Tensor:
+    """Returns the lambda-return of each row, (R,); minus the row's value it is the GAE advantage.
+
+    G_t = r_t + gamma * ((1 - lambda) * V(s_t+1) + lambda * G_t+1), with G_t+1 = V(s_t+1) at a
+    segment's end (eq. (17) and (18) of the paper; Schulman et al., arXiv 1506.02438).
+
+    Args:
+        rewards: (R,). following: :func:`next_values`, (R,). lengths: rows per segment, (S,).
+    """
+    steps = int(lengths.max())
+    # Segments aligned at their ends, (steps, S), so that one loop serves all of them.
+    offset = torch.arange(steps, device=rewards.device)[:, None] - (steps - lengths)
+    start = lengths.cumsum(0) - lengths
+    index = (start + offset).clamp_min(0)
+    reward, value = rewards[index], following[index]
+    returns = torch.empty_like(reward)
+    running = value[-1]
+    for t in range(steps - 1, -1, -1):
+        running = reward[t] + gamma * ((1 - lambda_) * value[t] + lambda_ * running)
+        returns[t] = running
+    # Rows are segment-major, the aligned array is time-major.
+    return returns.T[(offset >= 0).T]
+
+
+def normalised(advantages: Tensor) -> Tensor:
+    """Advantages with mean 0 and standard deviation 1 over the batch, (R,)."""
+    return (advantages - advantages.mean()) / advantages.std(correction=0).clamp_min(1e-6)

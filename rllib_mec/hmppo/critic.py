@@ -1,0 +1,168 @@
+"""Critics: what each one sees, whose baseline it is, and its network with normalised targets.
+
+A :class:`CriticPlan` is one of three arrangements:
+
+* ``decision_point`` (default): one central network, evaluated at each agent's decision point. At
+  a point it sees the joint state with the actions that are known by then and no others, so that
+  no agent's baseline depends on its own action; point 0, where no action is known, is also the
+  value that returns bootstrap from.
+* ``joint_state``: one central network over {s1; s2} as printed in eq. (22) of the paper. If s2 holds
+  agent 1's action, the baseline of agent 1 depends on that action.
+* ``separate``: a network for each agent over its own observation: independent PPO.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
+from ray.rllib.core.rl_module.torch import TorchRLModule
+from torch import Tensor, nn
+
+from rllib_mec.hmppo.networks import EntityValue, mlp
+from rllib_mec.hmppo.team import Team
+
+CRITICS = ("decision_point", "joint_state", "separate")
+CENTRAL_CRITIC = "central_critic"
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticPlan:
+    """Which critics there are and what each is evaluated on; see the module's docstring.
+
+    Attributes:
+        kind: one of :data:`CRITICS`.
+        team: the team.
+        entity_shared: whether inputs keep the entities apart, (…, N, F) instead of (…, N * F).
+    """
+
+    kind: str
+    team: Team
+    entity_shared: bool
+
+    @property
+    def critics(self) -> dict[str, tuple[str, ...]]:
+        """The agents that each critic serves, by the critic's module id."""
+        if self.kind == "separate":
+            return {f"{agent}_critic": (agent,) for agent in self.team.agents}
+        return {CENTRAL_CRITIC: self.team.agents}
+
+    @property
+    def num_points(self) -> int:
+        """K, how many times a critic is evaluated on a step."""
+        if self.kind == "decision_point":
+            return max(self.team.decision_points.values()) + 1
+        return 1
+
+    def baseline_point(self, agent: str) -> int:
+        """The point whose value is the agent's baseline."""
+        return self.team.decision_points[agent] if self.kind == "decision_point" else 0
+
+    @property
+    def bootstraps_from_actions(self) -> bool:
+        """Whether the value of a state needs the actions that would be taken in it."""
+        return self.kind != "decision_point" and bool(self.team.slots)
+
+    @property
+    def num_markers(self) -> int:
+        """Inputs that tell the points apart: one-hot, none if there is only one point."""
+        return self.num_points if self.num_points > 1 else 0
+
+    def input_shape(self, critic_id: str) -> tuple[int, ...]:
+        """Shape of a critic's input at one point: (S,), or (N, F) if ``entity_shared``."""
+        size = sum(self.team.observation_size(agent) for agent in self.critics[critic_id])
+        if not self.entity_shared:
+            return (size + self.num_markers,)
+        n = self.team.require_entities()
+        return (n, size // n + self.num_markers)
+
+    def inputs(self, critic_id: str, observations: Mapping[str, Tensor]) -> Tensor:
+        """Returns a critic's inputs, (R, K, *input_shape).
+
+        Args:
+            observations: (R, observation_size) of each agent, slots filled in.
+        """
+        return torch.stack(
+            [self._point_input(critic_id, observations, k) for k in range(self.num_points)], dim=1
+        )
+
+    def _point_input(self, critic_id: str, observations: Mapping[str, Tensor], point: int) -> Tensor:
+        undecided = self.team.undecided_slots(point) if self.kind == "decision_point" else {}
+        parts = []
+        for agent in self.critics[critic_id]:
+            part = observations[agent]
+            if undecided.get(agent):
+                part = part.clone()
+                part[:, undecided[agent]] = 0.0
+            parts.append(part)
+        rows = len(parts[0])
+        if self.entity_shared:
+            n = self.team.require_entities()
+            parts = [part.reshape(rows, n, -1) for part in parts]
+        if self.num_markers:
+            marker = parts[0].new_zeros(*parts[0].shape[:-1], self.num_markers)
+            marker[..., point] = 1.0
+            parts.append(marker)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+class Critic(TorchRLModule, ValueFunctionAPI):
+    """A value network whose targets are normalised, on learners only.
+
+    It outputs normalised values; :meth:`compute_values` gives them in units of the return. When the
+    statistics of the targets move, the last layer moves with them so that no value changes
+    (PopArt, van Hasselt et al., 2016).
+
+    Its ``model_config`` holds ``fcnet_hiddens``, ``fcnet_activation`` and ``num_entities``.
+    """
+
+    DECAY = 0.99
+    """Of the running moments, per training batch."""
+
+    def setup(self) -> None:
+        config = self.model_config
+        hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
+        num_inputs = self.observation_space.shape[-1]
+        if config["num_entities"]:
+            self.network: nn.Module = EntityValue(num_inputs, hidden, activation)
+            self.head = self.network.head
+        else:
+            self.network = mlp(num_inputs, hidden, 1, activation, 1.0)
+            self.head = self.network[-1]
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+        # Exponential moments of the targets; their common weight undoes the start at zero.
+        self.register_buffer("moments", torch.zeros(3))
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return {Columns.VF_PREDS: self.network(batch[Columns.OBS]).squeeze(-1)}
+
+    def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
+        """Values in units of the return, (R, K), of inputs (R, K, …) under "obs"."""
+        return self.network(batch[Columns.OBS]).squeeze(-1) * self.std + self.mean
+
+    def normalise(self, targets: Tensor) -> Tensor:
+        """Targets in the units of the network's output."""
+        return (targets - self.mean) / self.std
+
+    @torch.no_grad()
+    def track(self, targets: Tensor) -> None:
+        """Moves the statistics towards those of ``targets``; the values stay as they are."""
+        batch = torch.stack(
+            [torch.ones((), device=targets.device), targets.mean(), targets.square().mean()]
+        )
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(batch)
+            batch /= torch.distributed.get_world_size()
+        self.moments.mul_(self.DECAY).add_(batch, alpha=1 - self.DECAY)
+        weight, first, second = self.moments
+        mean = first / weight
+        std = (second / weight - mean.square()).clamp_min(1e-4).sqrt()
+        self.head.weight.mul_(self.std / std)
+        self.head.bias.mul_(self.std).add_(self.mean - mean).div_(std)
+        self.mean.copy_(mean)
+        self.std.copy_(std)

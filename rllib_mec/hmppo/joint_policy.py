@@ -1,0 +1,81 @@
+"""The team's joint policy: agents sampled in order, each seeing the earlier ones' actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
+from torch import Tensor
+
+from rllib_mec.hmppo.distributions import ActionDistribution
+from rllib_mec.hmppo.team import Team
+
+
+class JointPolicy(MultiRLModule):
+    """All actors of a team (and, on learners, the critics) as one RLlib module.
+
+    Its ``model_config["team"]`` is a :meth:`Team.to_dict`; module ids of actors are agent ids.
+    """
+
+    def setup(self) -> None:
+        super().setup()
+        described = self.model_config["team"]
+        specs = {agent: self.rl_module_specs[agent] for agent in described["agents"]}
+        self.team = Team.from_dict(
+            described,
+            observation_spaces={a: spec.observation_space for a, spec in specs.items()},
+            action_spaces={a: spec.action_space for a, spec in specs.items()},
+        )
+
+    @torch.no_grad()
+    def act(
+        self, observations: dict[str, Tensor], *, explore: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Lets every agent of the team decide once.
+
+        Args:
+            observations: (B, observation_size) of each agent, slots empty.
+            explore: True to sample, False for the most probable actions.
+
+        Returns:
+            flat actions (B, size), their log probabilities (B,) and the distribution
+            parameters (B, num_parameters), of each agent.
+        """
+        actions: dict[str, Tensor] = {}
+        log_probs: dict[str, Tensor] = {}
+        parameters: dict[str, Tensor] = {}
+        for agent in self.team.agents:
+            filled = self.team.fill_slots(agent, observations[agent].flatten(1), actions)
+            # Learners wrap modules for data-parallel training; acting needs the bare one.
+            parameters[agent] = self[agent].unwrapped().parameters_of(filled)
+            distribution = ActionDistribution(self.team.codecs[agent], parameters[agent])
+            actions[agent] = distribution.sample() if explore else distribution.mode()
+            log_probs[agent] = distribution.log_prob(actions[agent])
+        return actions, log_probs, parameters
+
+    def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return self._forward_acting(batch, explore=False)
+
+    def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return self._forward_acting(batch, explore=True)
+
+    def _forward_acting(self, batch: dict[str, Any], *, explore: bool) -> dict[str, Any]:
+        missing = [agent for agent in self.team.agents if agent not in batch]
+        if missing:
+            raise ValueError(
+                f"{', '.join(missing)} did not observe in a step in which "
+                f"{', '.join(batch)} did: HMPPO needs every agent to act in every step (an "
+                "environment that takes turns can be trained with RLlib's PPO)"
+            )
+        observations = {agent: batch[agent][Columns.OBS] for agent in self.team.agents}
+        actions, log_probs, parameters = self.act(observations, explore=explore)
+        return {
+            agent: {
+                Columns.ACTIONS: self.team.codecs[agent].unflatten(actions[agent]),
+                Columns.ACTION_LOGP: log_probs[agent],
+                Columns.ACTION_DIST_INPUTS: parameters[agent],
+            }
+            for agent in self.team.agents
+        }

@@ -1,0 +1,187 @@
+"""The team: which agents act, in which order, and what they see of each other's actions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from torch import Tensor
+
+from rllib_mec.errors import InputError
+from rllib_mec.hmppo.action_codec import ActionCodec
+
+Slots = Mapping[str, Mapping[str, tuple[int, ...]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Team:
+    """Agents that act in every step of an environment, for one shared reward.
+
+    An environment declares what is special about its agents by attributes, all optional:
+
+    * ``agent_order``: the order in which the agents decide within a step (default: that of
+      ``possible_agents``);
+    * ``action_slots``: ``{observer: {earlier agent: positions}}``, where in the observer's flat
+      observation the code of the earlier agent's action in the same step belongs. The
+      environment leaves zeros there; see :meth:`ActionCodec.code` for the code;
+    * ``num_entities``: observations and actions of all agents are sets of that many
+      equal-shaped entities, laid out entity by entity.
+
+    Attributes:
+        agents: agent ids, in the order they decide.
+        observation_spaces: a ``Box`` for each agent.
+        action_spaces: see :mod:`rllib_mec.hmppo.action_codec`.
+        slots: as ``action_slots``.
+        num_entities: as above, or None.
+    """
+
+    agents: tuple[str, ...]
+    observation_spaces: Mapping[str, gym.Space]
+    action_spaces: Mapping[str, gym.Space]
+    slots: Slots = dataclasses.field(default_factory=dict)
+    num_entities: int | None = None
+
+    def __post_init__(self) -> None:
+        codecs = {a: ActionCodec(self.action_spaces[a], agent=a) for a in self.agents}
+        object.__setattr__(self, "codecs", codecs)
+        for agent in self.agents:
+            space = self.observation_spaces[agent]
+            if not isinstance(space, gym.spaces.Box):
+                raise InputError(f"observation space of {agent} = {space}: expected a Box")
+        for observer, seen in self.slots.items():
+            if observer not in self.agents:
+                raise InputError(f"action_slots of {observer!r}: expected one of {self.agents}")
+            for agent, positions in seen.items():
+                self._check_slot(observer, agent, positions)
+
+    def _check_slot(self, observer: str, agent: str, positions: tuple[int, ...]) -> None:
+        where = f"action_slots[{observer}][{agent}]"
+        earlier = self.agents[: self.agents.index(observer)]
+        if agent not in earlier:
+            raise InputError(f"{where}: expected an agent that acts earlier, one of {earlier}")
+        size = self.codecs[agent].code_size
+        if len(positions) != size:
+            raise InputError(f"{where} has {len(positions)} positions: expected {size}")
+        if not all(0 <= p < self.observation_size(observer) for p in positions):
+            raise InputError(f"{where} = {positions}: expected positions in the observation")
+
+    @classmethod
+    def of_env(cls, env: Any) -> Team:
+        """Reads the team from an environment (see above).
+
+        Raises:
+            InputError: the environment does not say what its agents observe and do, or declares
+                slots that do not fit.
+        """
+        agents = tuple(getattr(env, "agent_order", None) or env.possible_agents)
+        if set(agents) != set(env.possible_agents):
+            raise InputError(f"agent_order = {agents}: expected all of {env.possible_agents}")
+        slots = {
+            observer: {agent: tuple(int(p) for p in positions) for agent, positions in seen.items()}
+            for observer, seen in getattr(env, "action_slots", {}).items()
+        }
+        return cls(
+            agents=agents,
+            observation_spaces={a: env.get_observation_space(a) for a in agents},
+            action_spaces={a: env.get_action_space(a) for a in agents},
+            slots=slots,
+            num_entities=getattr(env, "num_entities", None),
+        )
+
+    codecs: Mapping[str, ActionCodec] = dataclasses.field(init=False, repr=False, compare=False)
+    """The codec of each agent's actions."""
+
+    def observation_size(self, agent: str) -> int:
+        """Entries of the agent's flat observation."""
+        return int(np.prod(self.observation_spaces[agent].shape))
+
+    def require_entities(self) -> int:
+        """Returns ``num_entities``, having checked that all sizes are multiples of it.
+
+        Raises:
+            InputError: the environment declares no entities, or some size does not fit.
+        """
+        n = self.num_entities
+        if n is None:
+            raise InputError(
+                "entity_shared = true: expected an environment that declares num_entities"
+            )
+        for agent in self.agents:
+            sizes = [self.observation_size(agent), *(leaf.size for leaf in self.codecs[agent].leaves)]
+            choices = {c for leaf in self.codecs[agent].leaves for c in leaf.choices}
+            if any(size % n for size in sizes) or len(choices) > 1:
+                raise InputError(
+                    f"entity_shared = true: expected the observation and action of {agent} to be "
+                    f"{n} equal-shaped entities"
+                )
+        return n
+
+    def fill_slots(self, agent: str, observation: Tensor, flat_actions: Mapping[str, Tensor]) -> Tensor:
+        """Returns the agent's observation with the codes of earlier actions in their slots.
+
+        Args:
+            observation: (B, observation_size), left as it is.
+            flat_actions: flat actions of the agents that have decided, (B, size) each; slots of
+                others stay as they are.
+        """
+        seen = {a: p for a, p in self.slots.get(agent, {}).items() if a in flat_actions}
+        if not seen:
+            return observation
+        filled = observation.clone()
+        for other, positions in seen.items():
+            filled[:, list(positions)] = self.codecs[other].code(flat_actions[other])
+        return filled
+
+    @property
+    def decision_points(self) -> dict[str, int]:
+        """Index of the point at which each agent decides.
+
+        Points differ in which actions are known to anybody: point 0 knows none.
+        """
+        seen_agents = {agent for seen in self.slots.values() for agent in seen}
+        points, known = {}, 0
+        for index, agent in enumerate(self.agents):
+            if index and self.agents[index - 1] in seen_agents:
+                known += 1
+            points[agent] = known
+        return points
+
+    def undecided_slots(self, point: int) -> dict[str, list[int]]:
+        """Returns, for each observer, the positions of slots not yet decided at ``point``."""
+        points = self.decision_points
+        return {
+            observer: sorted(
+                position
+                for agent, positions in seen.items()
+                if points[agent] >= point
+                for position in positions
+            )
+            for observer, seen in self.slots.items()
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the spaces, as plain values (for a model_config)."""
+        return {
+            "agents": list(self.agents),
+            "slots": {o: {a: list(p) for a, p in seen.items()} for o, seen in self.slots.items()},
+            "num_entities": self.num_entities,
+        }
+
+    @classmethod
+    def from_dict(
+        cls,
+        values: Mapping[str, Any],
+        observation_spaces: Mapping[str, gym.Space],
+        action_spaces: Mapping[str, gym.Space],
+    ) -> Team:
+        """The inverse of :meth:`to_dict`."""
+        return cls(
+            agents=tuple(values["agents"]),
+            observation_spaces=observation_spaces,
+            action_spaces=action_spaces,
+            slots={o: {a: tuple(p) for a, p in s.items()} for o, s in values["slots"].items()},
+            num_entities=values["num_entities"],
+        )
