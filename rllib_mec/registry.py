@@ -37,7 +37,9 @@ ALGORITHMS: dict[str, Entry] = {
     "hold": Entry(
         "rllib_mec.baselines:HoldConfig", "always local, highest useful retention, never change"
     ),
-    "all-server": Entry("rllib_mec.baselines:AllServerConfig", "always upload, train on the server"),
+    "all-server": Entry(
+        "rllib_mec.baselines:AllServerConfig", "always upload, train on the server"
+    ),
     "greedy": Entry(
         "rllib_mec.baselines:GreedyConfig", "best joint action for this step's reward, state known"
     ),

@@ -32,7 +32,9 @@ class BatchedMECEnv:
     def __init__(self, env_config: Mapping[str, Any] | None = None, num_envs: int = 1) -> None:
         config = EnvConfig.of(env_config)
         if config.turn_based:
-            raise InputError("env_config.turn_based = True: expected false in a batched environment")
+            raise InputError(
+                "env_config.turn_based = True: expected false in a batched environment"
+            )
         self.scenario = config.scenario
         self.num_envs = num_envs
         self.num_entities = config.scenario.num_ues
@@ -66,9 +68,7 @@ class BatchedMECEnv:
             if agent not in actions:
                 raise InputError(f"actions has no {agent}: expected one for each of {AGENTS}")
         server = self.agents.read_case_decision(actions[CASE_DECISION], self.num_envs)
-        retention, keep = self.agents.read_emulator_config(
-            actions[EMULATOR_CONFIG], self.num_envs
-        )
+        retention, keep = self.agents.read_emulator_config(actions[EMULATOR_CONFIG], self.num_envs)
         outcome = self.simulator.step(server, retention, keep)
         return self._observations(), outcome.reward, False, self.simulator.done
 

@@ -41,5 +41,7 @@ class EnvConfig:
             raise InputError(f"env_config.turn_based = {turn_based!r}: expected true or false")
         for key in values:
             if key not in _SCENARIO_KEYS:
-                raise unknown_name("env_config key", key, _SCENARIO_KEYS | {"scenario", "turn_based"})
+                raise unknown_name(
+                    "env_config key", key, _SCENARIO_KEYS | {"scenario", "turn_based"}
+                )
         return cls(Scenario.of(source, **values), turn_based)

@@ -143,7 +143,9 @@ def _leaf(space: gym.Space, agent: str) -> Leaf:
         size = int(np.prod(space.shape))
         return Leaf(BINARY, size, (2,) * size, (0,) * size, space.shape, str(space.dtype))
     if isinstance(space, gym.spaces.Discrete):
-        choices, start, shape = (int(space.n),), (int(space.start),), ()
+        choices: tuple[int, ...] = (int(space.n),)
+        start: tuple[int, ...] = (int(space.start),)
+        shape: tuple[int, ...] = ()
     elif isinstance(space, gym.spaces.MultiDiscrete):
         choices = tuple(int(n) for n in space.nvec.ravel())
         start = tuple(int(s) for s in np.ravel(space.start))

@@ -6,8 +6,8 @@ A :class:`CriticPlan` is one of three arrangements:
   a point it sees the joint state with the actions that are known by then and no others, so that
   no agent's baseline depends on its own action; point 0, where no action is known, is also the
   value that returns bootstrap from.
-* ``joint_state``: one central network over {s1; s2} as printed in eq. (22) of the paper. If s2 holds
-  agent 1's action, the baseline of agent 1 depends on that action.
+* ``joint_state``: one central network over {s1; s2} as printed in eq. (22) of the paper. If s2
+  holds agent 1's action, the baseline of agent 1 depends on that action.
 * ``separate``: a network for each agent over its own observation: independent PPO.
 """
 
@@ -90,7 +90,9 @@ class CriticPlan:
             [self._point_input(critic_id, observations, k) for k in range(self.num_points)], dim=1
         )
 
-    def _point_input(self, critic_id: str, observations: Mapping[str, Tensor], point: int) -> Tensor:
+    def _point_input(
+        self, critic_id: str, observations: Mapping[str, Tensor], point: int
+    ) -> Tensor:
         undecided = self.team.undecided_slots(point) if self.kind == "decision_point" else {}
         parts = []
         for agent in self.critics[critic_id]:
@@ -128,8 +130,8 @@ class Critic(TorchRLModule, ValueFunctionAPI):
         hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
         num_inputs = self.observation_space.shape[-1]
         if config["num_entities"]:
-            self.network: nn.Module = EntityValue(num_inputs, hidden, activation)
-            self.head = self.network.head
+            self.network: Any = EntityValue(num_inputs, hidden, activation)
+            self.head: nn.Linear = self.network.head
         else:
             self.network = mlp(num_inputs, hidden, 1, activation, 1.0)
             self.head = self.network[-1]

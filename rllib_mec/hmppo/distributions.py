@@ -41,7 +41,9 @@ class ActionDistribution:
     def log_prob(self, actions: Tensor) -> Tensor:
         """Log probability (density) of flat actions, (B,)."""
         columns = self.codec.split(actions)
-        return _total(_log_prob(leaf, p, a) for (leaf, p), a in zip(self._parts, columns, strict=True))
+        return _total(
+            _log_prob(leaf, p, a) for (leaf, p), a in zip(self._parts, columns, strict=True)
+        )
 
     def entropy(self) -> Tensor:
         """Entropy in nats, (B,)."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from torch import Tensor
 
 from rllib_mec.errors import InputError
@@ -96,7 +96,7 @@ class Team:
 
     def observation_size(self, agent: str) -> int:
         """Entries of the agent's flat observation."""
-        return int(np.prod(self.observation_spaces[agent].shape))
+        return math.prod(self.observation_spaces[agent].shape or ())
 
     def require_entities(self) -> int:
         """Returns ``num_entities``, having checked that all sizes are multiples of it.
@@ -110,7 +110,10 @@ class Team:
                 "entity_shared = true: expected an environment that declares num_entities"
             )
         for agent in self.agents:
-            sizes = [self.observation_size(agent), *(leaf.size for leaf in self.codecs[agent].leaves)]
+            sizes = [
+                self.observation_size(agent),
+                *(leaf.size for leaf in self.codecs[agent].leaves),
+            ]
             choices = {c for leaf in self.codecs[agent].leaves for c in leaf.choices}
             if any(size % n for size in sizes) or len(choices) > 1:
                 raise InputError(
@@ -119,7 +122,9 @@ class Team:
                 )
         return n
 
-    def fill_slots(self, agent: str, observation: Tensor, flat_actions: Mapping[str, Tensor]) -> Tensor:
+    def fill_slots(
+        self, agent: str, observation: Tensor, flat_actions: Mapping[str, Tensor]
+    ) -> Tensor:
         """Returns the agent's observation with the codes of earlier actions in their slots.
 
         Args:

@@ -33,11 +33,11 @@ def complexity_factor(scenario: Scenario, complexity: Floats) -> Floats:
 def task_perplexity(
     scenario: Scenario, server: Bools, retention: Floats, complexity: Floats
 ) -> Floats:
-    """kappa of each UE's task: f(1) on the server, f(E) locally, times the complexity factor.
+    """Kappa of each UE's task: f(1) on the server, f(E) locally, times the complexity factor.
 
     Args:
         server: z, (B, N). retention: E, (B, N). complexity: c, (B, N).
     """
-    whole_model = perplexity_of_retention(scenario, np.float64(1.0))
+    whole_model = perplexity_of_retention(scenario, np.array(1.0))
     quality = np.where(server, whole_model, perplexity_of_retention(scenario, retention))
     return quality * complexity_factor(scenario, complexity)
