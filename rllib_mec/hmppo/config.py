@@ -1,0 +1,202 @@
+"""The configuration of HMPPO."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from ray.rllib.algorithms.algorithm_config import NotProvided
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.connectors.learner import LearnerConnectorPipeline
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.policy.policy import PolicySpec
+from typing_extensions import Self
+
+from rllib_mec.errors import InputError, unknown_name
+from rllib_mec.hmppo.actor import Actor
+from rllib_mec.hmppo.callbacks import EpisodeMetrics
+from rllib_mec.hmppo.critic import CRITICS, Critic, CriticPlan
+from rllib_mec.hmppo.joint_policy import JointPolicy
+from rllib_mec.hmppo.networks import ACTIVATIONS
+from rllib_mec.hmppo.team import Team
+from rllib_mec.hmppo.team_batch import EpisodesToTeamBatch
+
+MODEL_DEFAULTS: dict[str, Any] = {
+    "fcnet_hiddens": [64, 64],  # widths of the hidden layers, actors and critics alike
+    "fcnet_activation": "tanh",
+    "initial_log_std": 0.0,  # of continuous actions, in units where [-1, 1] spans the box
+}
+"""What ``model_config`` may hold, with its defaults."""
+
+
+class HMPPOConfig(PPOConfig):
+    """Configures HMPPO: PPO for a team of agents that share a reward, with a centralised critic.
+
+    It trains any ``MultiAgentEnv`` whose agents all act in every step; see
+    :class:`~rllib_mec.hmppo.team.Team` for what an environment may declare. Policies are made
+    from the environment, one actor for each agent under the agent's own id.
+
+    What PPO's settings mean here: ``vf_clip_param``, ``use_critic`` and ``use_gae`` have no effect
+    (value targets are normalised instead of clipped); ``grad_clip`` applies to each actor and
+    critic on its own; per-module overrides take agent ids and ``central_critic``.
+    """
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        from rllib_mec.hmppo.algorithm import HMPPO
+
+        super().__init__(algo_class=algo_class or HMPPO)
+        self.critic: str = "decision_point"
+        self.entity_shared: bool = False
+        self.num_env_runners = 0
+        self.num_envs_per_env_runner = 8
+        self.train_batch_size_per_learner = 400
+        self.minibatch_size = 100
+        self.num_epochs = 10
+        self.lr = 1e-3
+        self.gamma = 0.8
+        self.lambda_ = 0.95
+        self.clip_param = 0.2
+        self.grad_clip = 0.5
+        self.grad_clip_by = "global_norm"
+        self.use_kl_loss = False
+        self.add_default_connectors_to_learner_pipeline = False
+        self.callbacks_class = EpisodeMetrics
+        # RLlib waits a minute between restarts, which one bad episode would cost.
+        self.delay_between_env_runner_restarts_s = 1.0
+
+    def training(  # type: ignore[override]
+        self,
+        *,
+        critic: str = NotProvided,
+        entity_shared: bool = NotProvided,
+        **kwargs: Any,
+    ) -> Self:
+        """Sets training options; all of PPO's and two of HMPPO's own.
+
+        Args:
+            critic: ``decision_point`` (default), ``joint_state`` or ``separate``; see
+                :mod:`rllib_mec.hmppo.critic`.
+            entity_shared: one small network shared by all entities of an observation, for
+                actors and critics, so that a policy runs with any number of entities; the
+                environment must declare ``num_entities``.
+        """
+        super().training(**kwargs)
+        if critic is not NotProvided:
+            self.critic = critic
+        if entity_shared is not NotProvided:
+            self.entity_shared = entity_shared
+        return self
+
+    def validate(self) -> None:
+        if self.critic not in CRITICS:
+            raise unknown_name("critic", self.critic, CRITICS)
+        if not isinstance(self.entity_shared, bool):
+            raise InputError(f"entity_shared = {self.entity_shared!r}: expected true or false")
+        if self.env is not None and not self._is_frozen:
+            self._set_modules(self.make_team())
+        super().validate()
+
+    def make_team(self) -> Team:
+        """Builds the environment once and returns the team that acts in it.
+
+        Raises:
+            InputError: the environment is not a ``MultiAgentEnv``, or its agents cannot be trained.
+        """
+        from ray.rllib.algorithms.algorithm import Algorithm
+        from ray.rllib.env.multi_agent_env import MultiAgentEnv
+
+        _, creator = Algorithm._get_env_id_and_creator(self.env, self)
+        env = creator(self.env_config)
+        if not isinstance(env, MultiAgentEnv):
+            raise InputError(
+                f"env = {self.env!r} is a {type(env).__name__}: expected a MultiAgentEnv"
+            )
+        team = Team.of_env(env)
+        env.close()
+        return team
+
+    def team(self) -> Team:
+        """The team of a validated configuration."""
+        spec = self._rl_module_spec
+        described = spec.model_config["team"]
+        specs = spec.rl_module_specs
+        return Team.from_dict(
+            described,
+            observation_spaces={a: specs[a].observation_space for a in described["agents"]},
+            action_spaces={a: specs[a].action_space for a in described["agents"]},
+        )
+
+    def critic_plan(self) -> CriticPlan:
+        """The critics of a validated configuration."""
+        return CriticPlan(self.critic, self.team(), self.entity_shared)
+
+    def _set_modules(self, team: Team) -> None:
+        networks = _checked_networks(self._model_config)
+        networks["num_entities"] = team.require_entities() if self.entity_shared else None
+        plan = CriticPlan(self.critic, team, self.entity_shared)
+        specs = {
+            agent: RLModuleSpec(
+                module_class=Actor,
+                observation_space=team.observation_spaces[agent],
+                action_space=team.action_spaces[agent],
+                model_config=dict(networks),
+            )
+            for agent in team.agents
+        }
+        for critic_id in plan.critics:
+            specs[critic_id] = RLModuleSpec(
+                module_class=Critic,
+                observation_space=gym.spaces.Box(
+                    -np.inf, np.inf, plan.input_shape(critic_id), np.float32
+                ),
+                action_space=gym.spaces.Discrete(1),
+                model_config=dict(networks),
+                learner_only=True,
+            )
+        self._rl_module_spec = MultiRLModuleSpec(
+            multi_rl_module_class=JointPolicy,
+            rl_module_specs=specs,
+            model_config={"team": team.to_dict()},
+        )
+        self.policies = {
+            module_id: PolicySpec(None, spec.observation_space, spec.action_space, {})
+            for module_id, spec in specs.items()
+        }
+        self.policy_mapping_fn = module_of_agent
+
+    def get_default_learner_class(self) -> type:
+        from rllib_mec.hmppo.learner import HMPPOTorchLearner
+
+        return HMPPOTorchLearner
+
+    def build_learner_connector(
+        self, input_observation_space: Any, input_action_space: Any, device: Any = None
+    ) -> LearnerConnectorPipeline:
+        pipeline = super().build_learner_connector(
+            input_observation_space, input_action_space, device
+        )
+        pipeline.append(EpisodesToTeamBatch(self.team()))
+        return pipeline
+
+
+def module_of_agent(agent_id: str, episode: Any = None, **kwargs: Any) -> str:
+    """Every agent has an actor of its own, under its own id."""
+    return agent_id
+
+
+def _checked_networks(model_config: Any) -> dict[str, Any]:
+    given = dict(model_config) if isinstance(model_config, dict) else {}
+    for key in given:
+        if key not in MODEL_DEFAULTS:
+            raise unknown_name("model_config key", key, MODEL_DEFAULTS)
+    networks = MODEL_DEFAULTS | given
+    if networks["fcnet_activation"] not in ACTIVATIONS:
+        raise unknown_name("activation", networks["fcnet_activation"], ACTIVATIONS)
+    hidden = networks["fcnet_hiddens"]
+    if not isinstance(hidden, (list, tuple)) or not all(
+        isinstance(width, int) and width > 0 for width in hidden
+    ):
+        raise InputError(f"model_config.fcnet_hiddens = {hidden!r}: expected a list of widths > 0")
+    return networks
