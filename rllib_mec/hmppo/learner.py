@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -186,9 +187,9 @@ class HMPPOTorchLearner(PPOTorchLearner):
     def _log_update(self, losses: dict[str, Tensor], rows: int) -> None:
         for module_id, loss in losses.items():
             value = loss.item()
-            if value != value or abs(value) == float("inf"):
+            if not math.isfinite(value):
                 raise FloatingPointError(
-                    f"the loss of {module_id} is {value}: training has diverged (lower lr or grad_clip)"
+                    f"the loss of {module_id} is {value}: training has diverged (try a lower lr)"
                 )
             parts = {name: part.item() for name, part in self._losses[module_id].items()}
             parts[self.TOTAL_LOSS_KEY] = value
