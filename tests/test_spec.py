@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rllib_mec.errors import InputError
-from rllib_mec.experiment.source import read_json, read_yaml
+from rllib_mec.source import read_json, read_yaml
 from rllib_mec.experiment.spec import make, read_file
 
 FORM = {"run": "PPO", "env": "CartPole-v1"}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rllib_mec.errors import InputError
-from rllib_mec.experiment.source import KeyPath
+from rllib_mec.source import KeyPath
 
 KINDS = {
     "grid_search": "[value, …]",

@@ -44,7 +44,7 @@ import pydantic
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import old_names
-from rllib_mec.experiment.source import Source, read_yaml
+from rllib_mec.source import Source, read_yaml
 
 RESULT_KEYS = {
     "iterations_since_restore",

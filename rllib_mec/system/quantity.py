@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from typing import Any
 
 from rllib_mec.errors import InputError
@@ -70,12 +71,12 @@ def checked(owner: str, field: dataclasses.Field, value: Any) -> Any:
 
 def _checked_number(where: str, whole: Any, kind: type, number: Any, meta: Any) -> Any:
     expected = f"{'a whole number' if kind is int else 'a number'}{_bounds(meta)}"
-    # bool is an int in Python, but `num_ues: true` in a YAML is a slip.
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
+    # Real takes NumPy's numbers too, and bool, but `num_ues: true` in a YAML is a slip.
+    if isinstance(number, bool) or not isinstance(number, numbers.Real):
         raise InputError(f"{where} = {whole!r}: expected {expected}")
     if (
         not math.isfinite(number)
-        or (kind is int and number != int(number))
+        or (kind is int and number % 1 != 0)
         or (meta["at_least"] is not None and number < meta["at_least"])
         or (meta["above"] is not None and number <= meta["above"])
         or (meta["at_most"] is not None and number > meta["at_most"])

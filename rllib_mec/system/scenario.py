@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rllib_mec.errors import InputError, unknown_name
+from rllib_mec.source import read_yaml
 from rllib_mec.system.quantity import INFERRED, PUBLISHED, checked, quantity
 
 EMULATOR_ACTIONS = ("retention", "layers", "keep_or_retention")
@@ -181,7 +182,7 @@ class Scenario:
         (7, 25)
         """
         low, high = self.retention
-        # The small term forgives 0.75 * 32 = 23.999999999999996.
+        # The small term forgives 0.29 * 100 = 28.999999999999996.
         return (
             int(-(-(low * self.num_layers - 1e-9) // 1)),
             int((high * self.num_layers + 1e-9) // 1),
@@ -227,14 +228,11 @@ class Scenario:
 
 
 def _read_yaml(path: str) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"scenario file {path}: {' '.join(str(error).split())}") from None
+    content, _ = read_yaml(Path(path))
     if not isinstance(content, Mapping):
         raise InputError(f"scenario file {path}: expected a mapping of scenario keys to values")
+    if content.get("base") == path:
+        raise InputError(f"scenario file {path}: base: expected another scenario than itself")
     return content
 
 
