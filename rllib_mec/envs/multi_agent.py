@@ -8,6 +8,7 @@ from typing import Any
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_mec.envs.agents import AGENTS, CASE_DECISION, EMULATOR_CONFIG, Agents
+from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario, Simulator
@@ -83,6 +84,10 @@ class MECEnv(_SingleMECEnv):
     ## Version History
     * v0: initial version.
     """
+
+    def batched(self, num_envs: int) -> BatchedMECEnv:
+        """Returns the same environment for ``num_envs`` systems at once."""
+        return BatchedMECEnv({"scenario": self.scenario}, num_envs)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
