@@ -55,6 +55,8 @@ def prepare(experiment: Experiment) -> Plan:
         config_class = _config_class(form.run)
     with settings.rllib_errors(experiment.place("env")):
         environment = environments.resolve(form.env)
+    # Configs that look at their environment find it by name; Ray itself is told when it runs.
+    environment.register()
     fillings = search_space.variants(spaces)
     configs = [
         _config(experiment, config_class, environment, search_space.fill(form.config, filling))

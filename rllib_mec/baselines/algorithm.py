@@ -1,0 +1,160 @@
+"""Policies that learn nothing as RLlib algorithms, so that whatever runs HMPPO runs them too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
+from ray.rllib.utils.checkpoints import Checkpointable
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
+
+from rllib_mec.baselines.episodes import play
+from rllib_mec.baselines.policies import make_policy
+from rllib_mec.errors import InputError
+from rllib_mec.hmppo.batched_env import batched
+from rllib_mec.hmppo.callbacks import EPISODE_METRICS
+
+
+class Baseline(Algorithm):
+    """Plays episodes and reports their metrics; see :class:`BaselineConfig`."""
+
+    def setup(self, config: Any) -> None:
+        # Neither RLlib's runners nor a learner: nothing here samples for learning.
+        self.callbacks: list[Any] = []
+        self._set_up_metrics()
+        self._envs = batched(self.config.make_env(), self.config.num_envs_per_env_runner)
+        env_seed, policy_seed = np.random.SeedSequence(self.config.seed).spawn(2)
+        self._policy = make_policy(self.config.policy, self._envs, policy_seed)
+        self._seed: Any = env_seed
+        self._steps = 0
+
+    def step(self) -> dict[str, Any]:
+        metrics, steps = play(self._envs, self._policy, self._seed)
+        self._seed = None
+        self._steps += steps * self._envs.num_envs
+        return {
+            ENV_RUNNER_RESULTS: {
+                EPISODE_METRICS: {name: float(values.mean()) for name, values in metrics.items()},
+                NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps,
+            },
+            NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps,
+        }
+
+    def get_checkpointable_components(self) -> list[Any]:
+        return []
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {"training_iteration": self.training_iteration, "steps": self._steps}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._iteration = state["training_iteration"]
+        self._steps = state["steps"]
+
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        # Not Algorithm's, which brings RLlib's runners up to date.
+        Checkpointable.restore_from_path(self, path, *args, **kwargs)
+
+    @classmethod
+    def default_resource_request(cls, config: Any) -> Any:
+        from ray.tune.execution.placement_groups import PlacementGroupFactory
+
+        return PlacementGroupFactory([{"CPU": 1}])
+
+
+class BaselineConfig(AlgorithmConfig):
+    """Configures a policy that learns nothing; see :mod:`rllib_mec.baselines.policies`.
+
+    An iteration is one episode in each of ``num_envs_per_env_runner`` environments. ``seed``
+    counts, and ``environment``; settings of learning have no effect.
+    """
+
+    policy: str
+    algorithm: type[Baseline]
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class=algo_class or self.algorithm)
+        self.num_env_runners = 0
+        self.num_envs_per_env_runner = 8
+
+    def make_env(self) -> MultiAgentEnv:
+        """Returns one environment.
+
+        Raises:
+            InputError: it is not a ``MultiAgentEnv``.
+        """
+        _, creator = Algorithm._get_env_id_and_creator(self.env, self)
+        env = creator(self.env_config)
+        if not isinstance(env, MultiAgentEnv):
+            raise InputError(
+                f"env = {self.env!r} is a {type(env).__name__}: expected a MultiAgentEnv"
+            )
+        return env
+
+    def validate(self) -> None:
+        super().validate()
+        if self.env is not None:
+            env = batched(self.make_env(), 1)
+            make_policy(self.policy, env, np.random.SeedSequence(0))
+
+
+class Random(Baseline):
+    """See :class:`RandomConfig`."""
+
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        return RandomConfig()
+
+
+class RandomConfig(BaselineConfig):
+    """Uniformly random actions, in any ``MultiAgentEnv``."""
+
+    policy = "random"
+    algorithm = Random
+
+
+class Hold(Baseline):
+    """See :class:`HoldConfig`."""
+
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        return HoldConfig()
+
+
+class HoldConfig(BaselineConfig):
+    """Always local, highest useful retention, never change."""
+
+    policy = "hold"
+    algorithm = Hold
+
+
+class AllServer(Baseline):
+    """See :class:`AllServerConfig`."""
+
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        return AllServerConfig()
+
+
+class AllServerConfig(BaselineConfig):
+    """Always upload, train on the server."""
+
+    policy = "all-server"
+    algorithm = AllServer
+
+
+class Greedy(Baseline):
+    """See :class:`GreedyConfig`."""
+
+    @classmethod
+    def get_default_config(cls) -> AlgorithmConfig:
+        return GreedyConfig()
+
+
+class GreedyConfig(BaselineConfig):
+    """The best joint action for this step's reward, the whole state known."""
+
+    policy = "greedy"
+    algorithm = Greedy

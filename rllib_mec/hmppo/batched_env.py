@@ -1,0 +1,102 @@
+"""Environments in batches: the protocol, and any ``MultiAgentEnv`` as a batch of one.
+
+A ``MultiAgentEnv`` offers a batched form by a method ``batched(num_envs)`` that returns a
+:class:`BatchedEnv` of the same kind of systems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
+
+from rllib_mec.hmppo.callbacks import EPISODE_METRICS
+
+Observations = dict[str, Any]
+
+
+class BatchedEnv(Protocol):
+    """B environments in lockstep: their episodes start together and end together."""
+
+    num_envs: int
+    action_spaces: Mapping[str, Any]
+
+    def reset(self, seed: Any = None) -> Observations:
+        """Starts the next episodes and returns the observations of each agent, (B, …).
+
+        Args:
+            seed: a whole number or ``numpy.random.SeedSequence`` that restarts the random
+                streams; None lets them run on.
+        """
+
+    def step(
+        self, actions: Mapping[str, Any]
+    ) -> tuple[Observations, NDArray[np.float64], bool, bool]:
+        """Returns observations, the team's reward (B,), ``terminated`` and ``truncated``."""
+
+    def episode_metrics(self) -> dict[str, NDArray[np.float64]]:
+        """Metrics of the running episodes, (B,) each."""
+
+
+def batched(env: MultiAgentEnv, num_envs: int) -> BatchedEnv:
+    """Returns the environment's batched form, or else the environment as a batch of one."""
+    own_form: Callable[[int], BatchedEnv] | None = getattr(env, "batched", None)
+    return BatchOfOne(env) if own_form is None else own_form(num_envs)
+
+
+class BatchOfOne:
+    """A ``MultiAgentEnv`` in the form of a batch with B = 1.
+
+    The team's reward is the mean of its agents' rewards. Agents that are not asked in a step
+    (no observation) need no action.
+    """
+
+    num_envs = 1
+
+    def __init__(self, env: MultiAgentEnv) -> None:
+        self.env = env
+        self.action_spaces: Mapping[str, Any] = {
+            agent: env.get_action_space(agent) for agent in env.possible_agents
+        }
+        self._asked: set[str] = set()
+        self._infos: Mapping[str, Any] = {}
+        self._return = 0.0
+
+    def reset(self, seed: Any = None) -> Observations:
+        if isinstance(seed, np.random.SeedSequence):
+            seed = int(seed.generate_state(1)[0]) >> 1  # environments take 31 bits
+        observations, self._infos = self.env.reset(seed=seed)
+        self._return = 0.0
+        return self._batch(observations)
+
+    def step(
+        self, actions: Mapping[str, Any]
+    ) -> tuple[Observations, NDArray[np.float64], bool, bool]:
+        single = {agent: _first(actions[agent]) for agent in actions if agent in self._asked}
+        observations, rewards, terminated, truncated, self._infos = self.env.step(single)
+        reward = sum(map(float, rewards.values())) / len(self.env.possible_agents)
+        self._return += reward
+        ended, cut = (bool(ends.get("__all__", False)) for ends in (terminated, truncated))
+        return self._batch(observations), np.array([reward]), ended, cut
+
+    def episode_metrics(self) -> dict[str, NDArray[np.float64]]:
+        reported: Mapping[str, float] = {"reward": self._return}
+        for info in self._infos.values():
+            reported = info.get(EPISODE_METRICS, reported)
+        return {name: np.array([float(value)]) for name, value in reported.items()}
+
+    def _batch(self, observations: Mapping[str, Any]) -> Observations:
+        self._asked = set(observations)
+        return {agent: np.asarray(value)[None] for agent, value in observations.items()}
+
+
+def _first(action: Any) -> Any:
+    """The action of the batch's first environment."""
+    if isinstance(action, Mapping):
+        return {key: _first(value) for key, value in action.items()}
+    if isinstance(action, tuple):
+        return tuple(_first(value) for value in action)
+    return action[0]
