@@ -93,8 +93,8 @@ def train(
                 flag = f"--{name.replace('_', '-')}"
                 raise InputError(f"{flag}: options stand behind the file: rllib train file F.yaml")
         return None
-    from rllib_mec.experiment.source import read_json
     from rllib_mec.experiment.spec import make
+    from rllib_mec.source import read_json
 
     if algo is None or env is None:
         raise InputError("rllib train: expected `file F.yaml`, or --algo and --env")
@@ -167,10 +167,10 @@ def _train(experiments: list[Any], arguments: list[str], flags: dict[str, Any]) 
 @click.option("--out", type=click.Path(path_type=Path), help="A .json or .parquet file to write.")
 def evaluate(
     *, target: str, env: str | None, config: str, episodes: int, seed: int, out: Path | None
-) -> None:
+) -> int:
     """Evaluate TARGET: a checkpoint, or a baseline of `rllib list algorithms`."""
     from rllib_mec.experiment.logs import quieten
-    from rllib_mec.experiment.source import read_json
+    from rllib_mec.source import read_json
 
     if out is not None and out.suffix not in (".json", ".parquet"):
         raise InputError(f"--out {out}: expected a .json or .parquet file")
