@@ -19,6 +19,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
@@ -32,6 +33,8 @@ MAX_UES = 12
 
 _NEVER = 1e6
 """Cost of keeping an emulator that is not there."""
+
+Ints = NDArray[np.intp]
 
 _CHUNK = 4_000_000
 """Numbers in the largest array, (environments, sets, UEs)."""
@@ -131,24 +134,26 @@ class _Search:
         self.retention = self.cached.copy()
 
     def run(self) -> tuple[Bools, Floats]:
-        for cap, most_servers in self._caps():
-            cost, retention, feasible = self._downloads(cap)
-            for k in most_servers:
-                self._offer(cap, cost, retention, feasible, k)
+        everywhere = np.arange(len(self.cost))
+        n = self.cached.shape[-1]
+        for cap in self._layer_caps() if self._layers else self._stationary_caps():
+            self._try(everywhere, cap, range(n + 1))
+        # No cost is below what each UE could have at best, and the delay.
+        best_quality = self.weight * perplexity_of_retention(
+            self.scenario, np.array(self.best_retention)
+        )
+        floor = np.minimum(np.minimum(self.kept, self.kept - self.gain), best_quality).sum(axis=-1)
+        for k in range(1, n + 1):
+            for ue in range(n):
+                upload = self.uploads[k - 1, :, ue]
+                rows = np.flatnonzero(floor + self.delay_weight * upload < self.cost)
+                if len(rows):
+                    cap = np.repeat(upload[rows, None], len(self.sets), axis=1)
+                    self._try(rows, cap, range(k, k + 1))
         server, retention = np.empty_like(self.server), np.empty_like(self.retention)
         np.put_along_axis(server, self.order, self.server, axis=-1)
         np.put_along_axis(retention, self.order, self.retention, axis=-1)
         return server, retention
-
-    def _caps(self) -> Iterator[tuple[Floats, range]]:
-        """Yields caps on the delay in s, (B, M), and how many servers to try with each."""
-        n = self.cached.shape[-1]
-        for cap in self._layer_caps() if self._layers else self._stationary_caps():
-            yield cap, range(n + 1)
-        for k in range(1, n + 1):
-            for ue in range(n):
-                cap = np.repeat(self.uploads[k - 1, :, ue, None], len(self.sets), axis=1)
-                yield cap, range(k, k + 1)
 
     @property
     def _layers(self) -> bool:
@@ -176,39 +181,50 @@ class _Search:
             for layers in range(low, high + 1):
                 yield self.seconds[..., ue] * (layers / self.scenario.num_layers)
 
-    def _downloads(self, cap: Floats) -> tuple[Floats, Floats, Bools]:
-        """Returns the cost of all UEs without a server, (B, M), retentions and feasibility."""
+    def _try(self, rows: Ints, cap: Floats, servers: range) -> None:
+        """Caps the delay of the environments ``rows`` at ``cap`` s, (rows, M).
+
+        Args:
+            servers: how many UEs at most may use the server, one number after the other.
+        """
+        cost, retention = self._downloads(rows, cap)
+        cost += self.delay_weight * cap
+        for k in servers:
+            self._offer(rows, cap, cost, retention, k)
+
+    def _downloads(self, rows: Ints, cap: Floats) -> tuple[Floats, Floats]:
+        """Returns the perplexity's cost with no server, (rows, M), and retentions.
+
+        It is infinite where even the lowest retention takes longer than the cap.
+        """
         low = self.scenario.retention[0]
-        retention = np.minimum(cap[..., None] / self.seconds, self.best_retention)
+        retention = np.minimum(cap[..., None] / self.seconds[rows], self.best_retention)
         if self._layers:
             layers = self.scenario.num_layers
             # The small term forgives 13 / 32 = 12.999999999999998 / 32.
             retention = np.floor(retention * layers + 1e-9) / layers
             low = self.scenario.layer_bounds[0] / layers
         # A cap at the slowest one's lowest retention is feasible, whatever the rounding.
-        feasible: Bools = ~np.any(self.sets & (retention < low * (1 - 1e-12)), axis=-1)
+        late = np.any(self.sets & (retention < low * (1 - 1e-12)), axis=-1)
         retention = np.maximum(retention, low)
-        quality = self.weight[:, None] * perplexity_of_retention(self.scenario, retention)
-        cost = np.where(self.sets, quality, self.kept[:, None]).sum(axis=-1)
-        return cost, retention, feasible
+        quality = self.weight[rows, None] * perplexity_of_retention(self.scenario, retention)
+        cost = np.where(self.sets, quality, self.kept[rows, None]).sum(axis=-1)
+        return np.where(late, np.inf, cost), retention
 
-    def _offer(self, cap: Floats, cost: Floats, retention: Floats, feasible: Bools, k: int) -> None:
+    def _offer(self, rows: Ints, cap: Floats, cost: Floats, retention: Floats, k: int) -> None:
         """Adds the best ``k`` servers at most, and keeps what beats the best so far."""
-        total = np.where(feasible, cost + self.delay_weight * cap, np.inf)
-        able = ~self.sets & (self.gain > 0)[:, None]
-        if k:
-            able &= self.uploads[k - 1][:, None] <= cap[..., None]
-            able &= able.cumsum(axis=-1) <= k
-            total -= np.where(able, self.gain[:, None], 0.0).sum(axis=-1)
-        best = total.argmin(axis=-1)
-        rows = np.arange(len(best))
-        lowest = total[rows, best]
-        better = lowest < self.cost
-        rows, best = rows[better], best[better]
-        self.cost[better] = lowest[better]
-        self.server[better] = able[rows, best] if k else False
-        downloads = np.where(self.sets[best], retention[rows, best], self.cached[better])
-        self.retention[better] = np.where(self.server[better], self.best_retention, downloads)
+        gain = self.gain[rows, None]
+        able = ~self.sets & (gain > 0) & (self.uploads[max(k - 1, 0), rows, None] <= cap[..., None])
+        able &= able.cumsum(axis=-1) <= k
+        total = cost - np.where(able, gain, 0.0).sum(axis=-1)
+        chosen = total.argmin(axis=-1)
+        each = np.arange(len(rows))
+        better = total[each, chosen] < self.cost[rows]
+        each, chosen, rows = each[better], chosen[better], rows[better]
+        self.cost[rows] = total[each, chosen]
+        self.server[rows] = able[each, chosen]
+        downloads = np.where(self.sets[chosen], retention[each, chosen], self.cached[rows])
+        self.retention[rows] = np.where(self.server[rows], self.best_retention, downloads)
 
     def _sorted(self, values: Floats) -> Floats:
         return np.take_along_axis(values, self.order, axis=-1)

@@ -11,6 +11,7 @@ from rllib_mec import registry
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import environments, search_space, settings
 from rllib_mec.experiment.spec import Experiment, did_you_mean
+from rllib_mec.hmppo.callbacks import EpisodeMetrics
 
 _STORED_AS = {"lambda_": "lambda", "input_": "input", "callbacks_class": "callbacks"}
 """Settings that RLlib keeps in a config's dictionary under another name."""
@@ -97,6 +98,7 @@ def _config(
         env = environment.check(config.env_config)
     if not {"policies", "policy_mapping_fn"} & values.keys():
         _one_module_per_agent(config, env)
+    _report_episode_metrics(config, env)
     with settings.rllib_errors(experiment.place("config")):
         config.copy(copy_frozen=False).validate()
     return config
@@ -109,6 +111,19 @@ def _one_module_per_agent(config: Any, env: Any) -> None:
 
     if isinstance(env, MultiAgentEnv) and config.policies == AlgorithmConfig().policies:
         config.multi_agent(policies=set(env.possible_agents), policy_mapping_fn=agent_of)
+
+
+def _report_episode_metrics(config: Any, env: Any) -> None:
+    """Puts what the environment says about its episodes into the results of any algorithm."""
+    from ray.rllib.callbacks.callbacks import RLlibCallback
+    from ray.rllib.env.multi_agent_env import MultiAgentEnv
+
+    if not isinstance(env, MultiAgentEnv):
+        return
+    given = config.callbacks_class
+    own = [c for c in (given if isinstance(given, list) else [given]) if c is not RLlibCallback]
+    if not any(issubclass(c, EpisodeMetrics) for c in own):
+        config.callbacks([*own, EpisodeMetrics])
 
 
 def agent_of(agent: str, *_: Any, **__: Any) -> str:

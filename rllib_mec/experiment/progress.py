@@ -108,14 +108,14 @@ def progress_line(
 
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the environment's own metrics of its episodes, or their mean return."""
+    """Returns the environment's own metrics of its episodes, reward first, or the mean return."""
     runners = result.get("env_runners") or {}
     metrics = runners.get("episode_metrics") or {
         "episode_return_mean": runners.get("episode_return_mean", math.nan)
     }
     return {
         key: float(value)
-        for key, value in metrics.items()
+        for key, value in sorted(metrics.items(), key=lambda item: (item[0] != "reward", item[0]))
         if isinstance(value, numbers.Real) and not math.isnan(value)
     }
 

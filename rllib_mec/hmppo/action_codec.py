@@ -6,7 +6,7 @@ An action space is one leaf, or a Dict or Tuple of leaves. Each leaf is one of t
 |-------------|--------------------------------------------|----------------------|
 | binary      | MultiBinary, Discrete(2), MultiDiscrete 2s | independent coins    |
 | categorical | other Discrete and MultiDiscrete           | one choice per entry |
-| continuous  | Box                                        | diagonal Gaussian    |
+| continuous  | Box of floats                              | diagonal Gaussian    |
 
 Continuous actions live in the policy's own coordinates, where [-1, 1] spans the box (RLlib's
 ``normalize_actions``).
@@ -136,7 +136,7 @@ def _walk(space: gym.Space) -> list[tuple[tuple[Any, ...], gym.Space]]:
 
 
 def _leaf(space: gym.Space, agent: str) -> Leaf:
-    if isinstance(space, gym.spaces.Box):
+    if isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating):
         size = int(np.prod(space.shape))
         return Leaf(CONTINUOUS, size, (), (0,) * size, space.shape, str(space.dtype))
     if isinstance(space, gym.spaces.MultiBinary):
@@ -153,7 +153,7 @@ def _leaf(space: gym.Space, agent: str) -> Leaf:
     else:
         raise InputError(
             f"action space of {agent} = {space}: expected Discrete, MultiDiscrete, MultiBinary, "
-            "Box, or a Dict or Tuple of them"
+            "a Box of floats, or a Dict or Tuple of them"
         )
     kind = BINARY if all(n == 2 for n in choices) else CATEGORICAL
     return Leaf(kind, len(choices), choices, start, shape, str(space.dtype))
@@ -173,7 +173,7 @@ def _to_env(space: gym.Space, actions: Any) -> Any:
     if isinstance(space, gym.spaces.Tuple):
         return tuple(_to_env(sub, a) for sub, a in zip(space.spaces, actions, strict=True))
     array = actions.cpu().numpy()
-    if isinstance(space, gym.spaces.Box) and np.issubdtype(space.dtype, np.floating):
+    if isinstance(space, gym.spaces.Box):
         bounded = space.bounded_below & space.bounded_above
         span = np.where(bounded, space.high - space.low, 2.0)
         low = np.where(bounded, space.low, -1.0)

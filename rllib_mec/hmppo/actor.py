@@ -35,7 +35,9 @@ class Actor(TorchRLModule):
         else:
             self.network = mlp(num_inputs, hidden, num_outputs, activation, 0.01)
         num_stds = sum(leaf.size for leaf in self.codec.leaves if leaf.kind == CONTINUOUS) // n
-        self.log_std = nn.Parameter(torch.full((num_stds,), float(config["initial_log_std"])))
+        # An empty parameter gets no gradient, which data-parallel learners do not accept.
+        if num_stds:
+            self.log_std = nn.Parameter(torch.full((num_stds,), float(config["initial_log_std"])))
 
     def parameters_of(self, observations: Tensor) -> Tensor:
         """Distribution parameters, (B, num_parameters), of observations (B, observation_size)."""

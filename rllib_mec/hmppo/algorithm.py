@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ray.rllib.algorithms.ppo import PPO
-from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    WEIGHTS_SEQ_NO,
+)
 
 MAX_EMPTY_ITERATIONS = 10
 
@@ -33,3 +38,20 @@ class HMPPO(PPO):
                 f"{self._empty_iterations} iterations without a sample: every environment runner "
                 "fails; the runners' logs say why"
             )
+
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        super().restore_from_path(path, *args, **kwargs)
+        # RLlib drops the weights for a runner that is still busy with another piece of the
+        # state, and runners ignore weights that are older than theirs. Either way they would
+        # sample the next batch from another policy than the restored one.
+        state = self.learner_group.get_state(
+            components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True
+        )[COMPONENT_LEARNER]
+        weights = {COMPONENT_RL_MODULE: state[COMPONENT_RL_MODULE]}
+        numbered = weights | {WEIGHTS_SEQ_NO: state[WEIGHTS_SEQ_NO]}
+
+        def load(runner: Any) -> None:
+            runner.set_state(weights)  # without a number they are always taken
+            runner.set_state(numbered)
+
+        self.env_runner_group.foreach_env_runner(load)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -29,6 +30,17 @@ MODEL_DEFAULTS: dict[str, Any] = {
     "initial_log_std": 0.0,  # of continuous actions, in units where [-1, 1] spans the box
 }
 """What ``model_config`` may hold, with its defaults."""
+
+
+_BOUNDS = {
+    "gamma": (0.0, 1.0),
+    "lambda_": (0.0, 1.0),
+    "clip_param": (0.0, math.inf),
+    "grad_clip": (0.0, math.inf),
+    "vf_loss_coeff": (0.0, math.inf),
+    "num_epochs": (1, math.inf),
+}
+"""Settings whose values RLlib does not check, and where they make sense."""
 
 
 class HMPPOConfig(PPOConfig):
@@ -94,6 +106,10 @@ class HMPPOConfig(PPOConfig):
             raise unknown_name("critic", self.critic, CRITICS)
         if not isinstance(self.entity_shared, bool):
             raise InputError(f"entity_shared = {self.entity_shared!r}: expected true or false")
+        for name, (low, high) in _BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
         if self.env is not None and not self._is_frozen:
             self._set_modules(self.make_team())
         super().validate()
@@ -194,6 +210,9 @@ def _checked_networks(model_config: Any) -> dict[str, Any]:
     networks = MODEL_DEFAULTS | given
     if networks["fcnet_activation"] not in ACTIVATIONS:
         raise unknown_name("activation", networks["fcnet_activation"], ACTIVATIONS)
+    log_std = networks["initial_log_std"]
+    if not isinstance(log_std, (int, float)) or not math.isfinite(log_std):
+        raise InputError(f"model_config.initial_log_std = {log_std!r}: expected a finite number")
     hidden = networks["fcnet_hiddens"]
     if not isinstance(hidden, (list, tuple)) or not all(
         isinstance(width, int) and width > 0 for width in hidden

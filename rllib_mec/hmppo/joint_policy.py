@@ -47,7 +47,9 @@ class JointPolicy(MultiRLModule):
         log_probs: dict[str, Tensor] = {}
         parameters: dict[str, Tensor] = {}
         for agent in self.team.agents:
-            filled = self.team.fill_slots(agent, observations[agent].flatten(1), actions)
+            # float(): RLlib hands on observations of the environment's own type, such as bytes.
+            flat = observations[agent].flatten(1).float()
+            filled = self.team.fill_slots(agent, flat, actions)
             # Learners wrap modules for data-parallel training; acting needs the bare one.
             parameters[agent] = self[agent].unwrapped().parameters_of(filled)
             distribution = ActionDistribution(self.team.codecs[agent], parameters[agent])
@@ -62,11 +64,14 @@ class JointPolicy(MultiRLModule):
         return self._forward_acting(batch, explore=True)
 
     def _forward_acting(self, batch: dict[str, Any], *, explore: bool) -> dict[str, Any]:
-        missing = [agent for agent in self.team.agents if agent not in batch]
+        # An agent can also be missing in some of a runner's environments only.
+        rows = {a: len(batch[a][Columns.OBS]) if a in batch else 0 for a in self.team.agents}
+        missing = [agent for agent in rows if rows[agent] < max(rows.values())]
         if missing:
+            others = [agent for agent in rows if agent not in missing]
             raise ValueError(
                 f"{', '.join(missing)} did not observe in a step in which "
-                f"{', '.join(batch)} did: HMPPO needs every agent to act in every step (an "
+                f"{', '.join(others)} did: HMPPO needs every agent to act in every step (an "
                 "environment that takes turns can be trained with RLlib's PPO)"
             )
         observations = {agent: batch[agent][Columns.OBS] for agent in self.team.agents}

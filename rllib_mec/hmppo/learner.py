@@ -139,7 +139,8 @@ class HMPPOTorchLearner(PPOTorchLearner):
             returns = lambda_returns(
                 rewards, following, lengths, self.config.gamma, self.config.lambda_
             )
-            critic.track(returns)
+            if self.should_module_be_updated(critic_id):
+                critic.track(returns)
             batch[critic_id] = {
                 Columns.OBS: inputs,
                 Postprocessing.VALUE_TARGETS: critic.normalise(returns),

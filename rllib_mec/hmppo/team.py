@@ -45,6 +45,10 @@ class Team:
     num_entities: int | None = None
 
     def __post_init__(self) -> None:
+        for agent in self.agents:
+            # RLlib's module ids are strings, and every actor goes by its agent's id.
+            if not isinstance(agent, str):
+                raise InputError(f"agent {agent!r}: expected a string as the agent's id")
         codecs = {a: ActionCodec(self.action_spaces[a], agent=a) for a in self.agents}
         object.__setattr__(self, "codecs", codecs)
         for agent in self.agents:

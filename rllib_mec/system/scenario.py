@@ -99,7 +99,7 @@ class Scenario:
     )
     downlink_sharing: str = quantity(
         "downloading",
-        meaning="which UEs share the downlink, see above",
+        meaning="which UEs share the downlink (an erratum)",
         source=INFERRED,
         choices=("downloading", "printed"),
     )
@@ -116,7 +116,7 @@ class Scenario:
     )
     complexity_factor: str = quantity(
         "printed",
-        meaning="factor on f(E), see above",
+        meaning="factor on f(E) (an erratum)",
         source=PUBLISHED,
         choices=("printed", "corrected"),
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rllib_mec.errors import InputError
-from rllib_mec.source import read_json, read_yaml
 from rllib_mec.experiment.spec import make, read_file
+from rllib_mec.source import read_json, read_yaml
 
 FORM = {"run": "PPO", "env": "CartPole-v1"}
 

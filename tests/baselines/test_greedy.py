@@ -1,0 +1,98 @@
+"""Greedy: no joint action has a higher reward in this step."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from rllib_mec.baselines import greedy
+from rllib_mec.errors import InputError
+from rllib_mec.system import Scenario, Simulator
+from rllib_mec.system.radio import download_delay, upload_delay
+from rllib_mec.system.step import step
+from rllib_mec.system.tasks import Tasks
+
+SERVER, KEEP, DOWNLOAD = range(3)
+
+
+def _single(tasks, env):
+    columns = (tasks.gain, tasks.complexity, tasks.data_mb, tasks.power_w)
+    return Tasks(*(column[env : env + 1] for column in columns))
+
+
+def _highest_reward(scenario, tasks, cached):
+    """Tries every choice of every UE, with many caps on the delay for those who download."""
+    best = -np.inf
+    low, high = scenario.retention
+    for choices in itertools.product((SERVER, KEEP, DOWNLOAD), repeat=scenario.num_ues):
+        server, loads = (np.array([choices]) == kind for kind in (SERVER, DOWNLOAD))
+        if ((np.array([choices]) == KEEP) & (cached == 0)).any():
+            continue
+        full = download_delay(scenario, server, loads, np.ones_like(cached), tasks.gain)
+        uploads = upload_delay(scenario, server, tasks.data_mb, tasks.power_w, tasks.gain)
+        ends = (low * full.max(), high * full.max())
+        for cap in [uploads.max(), *np.linspace(*ends, 400)] if loads.any() else [0.0]:
+            retention = np.where(loads, np.minimum(cap / np.maximum(full, 1e-9), high), cached)
+            if (retention < low * (1 - 1e-9))[loads].any():
+                continue
+            if scenario.emulator_action == "layers":
+                retention = np.where(loads, np.floor(retention * 32 + 1e-9) / 32, cached)
+                if (retention < 7 / 32)[loads].any():
+                    continue
+            retention = np.where(server, high, np.maximum(retention, low))
+            keep = np.array([choices]) == KEEP
+            best = max(best, step(scenario, tasks, cached, server, retention, keep).reward[0])
+    return best
+
+
+@pytest.mark.parametrize("emulator_action", ["retention", "layers", "keep_or_retention"])
+@pytest.mark.parametrize("delay_weight", [-1.277e-3, -1.277e-4, -1e-5, 0.0])
+def test_no_joint_action_is_better(emulator_action, delay_weight):
+    scenario = Scenario(num_ues=3, emulator_action=emulator_action, delay_weight_per_s=delay_weight)
+    simulator = Simulator(scenario, 3)
+    simulator.reset(0)
+    for _ in range(2):
+        tasks, cached = simulator.tasks, simulator.cached
+        server, retention = greedy.best_actions(scenario, tasks, cached)
+        keep = retention == cached if emulator_action == "keep_or_retention" else None
+        found = step(scenario, tasks, cached, server, retention, keep).reward
+        for env in range(3):
+            tried = _highest_reward(scenario, _single(tasks, env), cached[env : env + 1])
+            # The caps tried are a grid: it may miss a little, greedy must not.
+            assert tried - 1e-9 <= found[env] <= tried + 2e-3
+        simulator.step(server, retention, keep)
+
+
+def test_environments_do_not_depend_on_each_other():
+    scenario = Scenario(num_ues=4)
+    simulator = Simulator(scenario, 5)
+    simulator.reset(1)
+    tasks, cached = simulator.tasks, np.full((5, 4), 0.4)
+    server, retention = greedy.best_actions(scenario, tasks, cached)
+    for env in range(5):
+        alone = greedy.best_actions(scenario, _single(tasks, env), cached[env : env + 1])
+        np.testing.assert_array_equal(alone[0][0], server[env])
+        np.testing.assert_array_equal(alone[1][0], retention[env])
+
+
+def test_what_is_best_already_is_kept():
+    scenario = Scenario(num_ues=4)
+    simulator = Simulator(scenario, 2)
+    simulator.reset(1)
+    cached = np.full((2, 4), 0.8)
+    server, retention = greedy.best_actions(scenario, simulator.tasks, cached)
+    assert not server.any()
+    np.testing.assert_array_equal(retention, cached)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_ues": 13}, "num_ues = 13: expected at most 12"),
+        ({"downlink_sharing": "printed"}, "downlink_sharing = 'printed'"),
+        ({"perplexity_coefficients": (0.0, -1.0, 30.0)}, "expected a convex f"),
+    ],
+)
+def test_scenarios_beyond_the_search_are_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        greedy.check(Scenario(**fields))

@@ -1,0 +1,86 @@
+"""The policies that learn nothing, in all readings of the emulator's action."""
+
+import numpy as np
+import pytest
+
+from rllib_mec.baselines.episodes import play
+from rllib_mec.baselines.policies import POLICIES, make_policy
+from rllib_mec.envs import MECEnv, TurnBasedMECEnv
+from rllib_mec.errors import InputError
+from rllib_mec.hmppo.batched_env import BatchOfOne, batched
+from rllib_mec.system import Scenario
+from rllib_mec.system.scenario import EMULATOR_ACTIONS
+
+
+def _metrics(name, scenario, num_envs=20, seed=0):
+    env = batched(MECEnv(scenario), num_envs)
+    return play(env, make_policy(name, env, np.random.SeedSequence(1)), seed)[0]
+
+
+@pytest.mark.parametrize("emulator_action", EMULATOR_ACTIONS)
+def test_hold_downloads_once_and_never_again(emulator_action):
+    metrics = _metrics("hold", Scenario(num_ues=6, emulator_action=emulator_action))
+    np.testing.assert_array_equal(metrics["emulator_changes"], 6)
+    assert metrics["reward"].mean() == pytest.approx(-103.1, abs=0.7)
+
+
+def test_all_server_never_downloads_and_has_the_whole_models_perplexity():
+    scenario = Scenario(num_ues=6, complexity=(10.0, 10.0))
+    metrics = _metrics("all-server", scenario)
+    np.testing.assert_array_equal(metrics["emulator_changes"], 0)
+    # f(1) (10 + 10) / 10 with f(1) = 25.2 - 43.1 + 31.9 = 14.
+    np.testing.assert_allclose(metrics["perplexity"], 28.0)
+
+
+def test_random_matches_the_published_rows():
+    metrics = _metrics("random", Scenario(num_ues=6), num_envs=200)
+    assert metrics["reward"].mean() == pytest.approx(-177, abs=2)
+    assert metrics["total_delay_min"].mean() == pytest.approx(797, abs=15)
+
+
+@pytest.mark.parametrize("emulator_action", EMULATOR_ACTIONS)
+def test_greedy_is_between_random_and_hold(emulator_action):
+    scenario = Scenario(num_ues=4, emulator_action=emulator_action)
+    rewards = {name: _metrics(name, scenario)["reward"] for name in ("random", "greedy", "hold")}
+    assert (rewards["random"] < rewards["greedy"]).all()
+    # It does not invest: a better emulator costs now and pays back later.
+    assert rewards["greedy"].mean() < rewards["hold"].mean()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_equal_seeds_give_equal_episodes(name):
+    first, second = (_metrics(name, Scenario(num_ues=3), num_envs=4, seed=5) for _ in range(2))
+    for metric in first:
+        np.testing.assert_array_equal(first[metric], second[metric])
+
+
+def test_random_acts_in_environments_that_take_turns():
+    env = BatchOfOne(TurnBasedMECEnv(Scenario(num_ues=2, num_tasks=3)))
+    metrics, steps = play(env, make_policy("random", env, np.random.SeedSequence(0)), 0)
+    assert steps == 6
+    assert metrics["total_delay_min"] > 0
+
+
+def test_a_batch_of_one_gives_the_environments_own_numbers():
+    scenario = Scenario(num_ues=3, num_tasks=5, emulator_action="keep_or_retention")
+    one, many = BatchOfOne(MECEnv(scenario)), MECEnv(scenario).batched(1)
+    policy = make_policy("random", many, np.random.SeedSequence(0))
+    observations = one.reset(3), many.reset(3)
+    done = False
+    while not done:
+        for agent in observations[0]:
+            np.testing.assert_array_equal(observations[0][agent], observations[1][agent])
+        actions = policy.act(many, observations[1])
+        (*_, done), (*_, also_done) = results = one.step(actions), many.step(actions)
+        observations = results[0][0], results[1][0]
+        np.testing.assert_array_equal(results[0][1], results[1][1])
+        assert done == also_done
+    for name, value in many.episode_metrics().items():
+        np.testing.assert_array_equal(one.episode_metrics()[name], value)
+
+
+@pytest.mark.parametrize("name", ["hold", "all-server", "greedy"])
+def test_policies_that_know_the_system_refuse_other_environments(name):
+    env = BatchOfOne(TurnBasedMECEnv(Scenario()))
+    with pytest.raises(InputError, match=f"{name} knows the environment mec"):
+        make_policy(name, env, np.random.SeedSequence(0))

@@ -1,0 +1,29 @@
+"""What all tests share: one local Ray for those that start algorithms."""
+
+import shutil
+import tempfile
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """One Ray for the whole session, with four logical CPUs and a directory of its own."""
+    import ray
+
+    from rllib_mec.registry import register
+
+    # Not tmp_path: the path of a Unix socket, which Ray puts in there, must be short.
+    directory = tempfile.mkdtemp(prefix="mec-")
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        num_cpus=4,
+        log_to_driver=False,
+        logging_level="error",
+        _temp_dir=directory,
+    )
+    register()
+    yield
+    ray.shutdown()
+    shutil.rmtree(directory, ignore_errors=True)

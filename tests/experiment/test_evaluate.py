@@ -1,0 +1,169 @@
+"""``rllib evaluate``: the report, its files, checkpoints of all kinds, and refusals."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from pyarrow import parquet
+
+from rllib_mec.errors import InputError
+from rllib_mec.experiment import checkpoint
+from rllib_mec.experiment.evaluate import evaluate, evaluate_command, summarise
+from rllib_mec.hmppo import HMPPOConfig
+
+TINY = {"num_ues": 3, "num_tasks": 5}
+METRICS = {"reward", "total_delay_min", "perplexity", "emulator_changes"}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(ray_session, tmp_path_factory):
+    """Checkpoints of one iteration each: HMPPO (plain and shared over entities), and PPO."""
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    from rllib_mec.experiment.plan import agent_of
+
+    configs = {
+        "plain": HMPPOConfig().environment("mec", env_config=TINY),
+        "shared": HMPPOConfig().environment("mec", env_config=TINY).training(entity_shared=True),
+        "turn_based": PPOConfig()
+        .environment("mec", env_config={**TINY, "turn_based": True})
+        .multi_agent(policies={"case_decision", "emulator_config"}, policy_mapping_fn=agent_of)
+        .training(num_epochs=1),
+        "single_agent": PPOConfig().environment("CartPole-v1").training(num_epochs=1),
+    }
+    paths = {}
+    for name, config in configs.items():
+        config.env_runners(num_env_runners=0, num_envs_per_env_runner=2)
+        config.training(train_batch_size_per_learner=100, minibatch_size=50)
+        algorithm = config.build_algo()
+        algorithm.train()
+        paths[name] = tmp_path_factory.mktemp("checkpoints") / name
+        algorithm.save_to_path(str(paths[name]))
+        algorithm.stop()
+    return paths
+
+
+def test_the_interval_is_students():
+    # Mean 2, standard error 1 / sqrt(3), t(0.975, 2 degrees of freedom) = 4.302653.
+    summary = summarise(np.array([1.0, 2.0, 3.0]))
+    assert summary["mean"] == 2
+    assert summary["ci95"] == pytest.approx([2 - 2.484138, 2 + 2.484138], abs=1e-6)
+    assert summarise(np.array([5.0])) == {"mean": 5.0, "ci95": None}
+
+
+def test_a_report_as_json_and_rows_as_parquet(tmp_path, capsys):
+    for suffix in (".json", ".parquet"):
+        assert evaluate_command("random", "mec", TINY, 20, 3, tmp_path / f"out{suffix}") == 0
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert (report["episodes"], report["seed"]) == (20, 3)
+    assert set(report["metrics"]) == METRICS
+    rows = parquet.read_table(tmp_path / "out.parquet")
+    assert rows.num_rows == 20
+    assert set(rows.column_names) == {"episode", *METRICS}
+    low, high = report["metrics"]["reward"]["ci95"]
+    assert low < report["metrics"]["reward"]["mean"] < high
+    assert report["metrics"]["reward"]["mean"] == pytest.approx(
+        rows["reward"].to_numpy().mean(), abs=1e-12
+    )
+    assert "95 % CI" in capsys.readouterr().out
+
+
+def test_episodes_are_the_same_for_every_target_and_number_of_episodes():
+    # With one UE that always uploads, the delay depends on the drawn tasks alone.
+    config = {"num_ues": 1, "num_tasks": 2}
+    few, many = (evaluate("all-server", "mec", config, n, 0) for n in (3, 300))
+    np.testing.assert_array_equal(few["total_delay_min"], many["total_delay_min"][:3])
+    other = evaluate("all-server", "mec", config, 3, 1)
+    assert (other["total_delay_min"] != few["total_delay_min"]).all()
+    assert len(np.unique(many["total_delay_min"])) == 300
+
+
+def test_episodes_are_unseen_in_training():
+    # Training with seed s draws from the streams of s itself.
+    from rllib_mec.baselines.episodes import play
+    from rllib_mec.baselines.policies import make_policy
+    from rllib_mec.envs import BatchedMECEnv
+
+    env = BatchedMECEnv({"num_ues": 1, "num_tasks": 2}, 10)
+    policy = make_policy("all-server", env, np.random.SeedSequence(0))
+    seen = play(env, policy, 0)[0]["total_delay_min"]
+    unseen = evaluate("all-server", "mec", {"num_ues": 1, "num_tasks": 2}, 10, 0)
+    assert not np.isin(unseen["total_delay_min"], seen).any()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("name", ["plain", "shared", "turn_based"])
+def test_checkpoints_act_the_same_each_time(checkpoints, name):
+    first, second = (evaluate(str(checkpoints[name]), None, {}, 4, 0) for _ in range(2))
+    assert set(first) == METRICS
+    for metric in METRICS:
+        assert len(first[metric]) == 4
+        np.testing.assert_array_equal(first[metric], second[metric])
+
+
+@pytest.mark.ray
+def test_a_policy_acts_as_its_module_does(checkpoints):
+    loaded = checkpoint.read(checkpoints["plain"], None, {})
+    policy = checkpoint.trained_policy(loaded)
+    env = loaded.env.check(loaded.env_config).batched(4)
+    observations = env.reset(seed=0)
+    actions = policy.act(env, observations)
+    batch = {agent: {"obs": torch.as_tensor(value)} for agent, value in observations.items()}
+    forward = policy.module.forward_inference(batch)
+    decided = forward["case_decision"]["actions"].numpy()
+    np.testing.assert_array_equal(decided, actions["case_decision"])
+    # RLlib's [-1, 1] is the environment's [0.2, 0.8].
+    retention = 0.5 + 0.3 * forward["emulator_config"]["actions"].numpy().clip(-1, 1)
+    np.testing.assert_allclose(retention, actions["emulator_config"], atol=1e-6)
+
+
+@pytest.mark.ray
+def test_shared_actors_run_with_other_numbers_of_ues(checkpoints):
+    metrics = evaluate(str(checkpoints["shared"]), None, {"num_ues": 9}, 4, 0)
+    assert (metrics["total_delay_min"] > 0).all()
+    with pytest.raises(InputError, match=r"do not fit env_config.*'num_ues': 9.*size mismatch"):
+        evaluate(str(checkpoints["plain"]), None, {"num_ues": 9}, 4, 0)
+
+
+@pytest.mark.ray
+def test_single_agent_checkpoints_are_scored_too(checkpoints):
+    metrics = evaluate(str(checkpoints["single_agent"]), None, {}, 3, 0)
+    assert metrics["reward"].shape == (3,)
+    assert (metrics["reward"] >= 1).all()
+
+
+@pytest.mark.ray
+def test_damaged_checkpoints_are_refused(checkpoints, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(checkpoints["plain"], damaged)
+    shutil.rmtree(damaged / "learner_group" / "learner" / "rl_module" / "case_decision")
+    with pytest.raises(InputError, match="no weights of case_decision"):
+        evaluate(str(damaged), None, {}, 2, 0)
+    (damaged / "class_and_ctor_args.pkl").write_bytes(b"\x80\x05")
+    with pytest.raises(InputError, match="the checkpoint cannot be read"):
+        evaluate(str(damaged), None, {}, 2, 0)
+    with pytest.raises(InputError, match="expected a checkpoint directory"):
+        evaluate(str(tmp_path), None, {}, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "env", "env_config", "message"),
+    [
+        ("hodl", "mec", {}, "unknown checkpoint or baseline 'hodl': did you mean 'hold'"),
+        ("nowhere/checkpoint", None, {}, "nowhere/checkpoint: there is no such checkpoint"),
+        ("hold", None, {}, "expected --env"),
+        ("hold", "CartPole-v1", {}, "expected a MultiAgentEnv"),
+        ("hold", "mec", {"num_ues": 0}, "num_ues = 0"),
+        ("hold", "mec", {"turn_based": True}, "hold knows the environment mec"),
+    ],
+)
+def test_bad_input_is_refused(target, env, env_config, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(target, env, env_config, 2, 0)
+
+
+def test_a_file_that_cannot_be_written_is_refused_first(tmp_path):
+    with pytest.raises(InputError, match="there is no directory"):
+        evaluate_command("random", "mec", TINY, 10**9, 0, tmp_path / "missing" / "out.json")
