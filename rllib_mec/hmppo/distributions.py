@@ -12,7 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from ray.rllib.models.torch.torch_distributions import TorchDistribution
+from ray.rllib.core.distribution.torch.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.nn import functional
 
