@@ -53,11 +53,9 @@ class _SingleMECEnv(MultiAgentEnv):
         return {agent: {EPISODE_METRICS: metrics} for agent in AGENTS}
 
     def _ends(self) -> tuple[dict[str, bool], dict[str, bool]]:
-        done = self.simulator.done
-        return (
-            dict.fromkeys((*AGENTS, "__all__"), False),
-            dict.fromkeys((*AGENTS, "__all__"), done),
-        )
+        # Not agent by agent: RLlib takes an episode whose agents are all truncated one by one
+        # for a terminated one, and bootstraps nothing.
+        return {"__all__": False}, {"__all__": self.simulator.done}
 
 
 class MECEnv(_SingleMECEnv):

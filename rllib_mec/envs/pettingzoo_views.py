@@ -87,8 +87,8 @@ class ParallelMECEnv(ParallelEnv):
         return (
             observations,
             rewards,
-            _of_each_agent(terminations),
-            _of_each_agent(truncations),
+            dict.fromkeys(AGENTS, terminations["__all__"]),
+            dict.fromkeys(AGENTS, truncations["__all__"]),
             _infos(infos),
         )
 
@@ -175,8 +175,8 @@ class TurnBasedMECView(AECEnv):
         self._observations = (
             observations if agent != CASE_DECISION else {**self._observations, **observations}
         )
-        self.terminations = _of_each_agent(terminations)
-        self.truncations = _of_each_agent(truncations)
+        self.terminations = dict.fromkeys(AGENTS, terminations["__all__"])
+        self.truncations = dict.fromkeys(AGENTS, truncations["__all__"])
         self.infos = _infos(infos)
         self.rewards = _of_each_agent(rewards, 0.0)
         self._cumulative_rewards[agent] = 0.0
@@ -223,8 +223,8 @@ def _scenario(env_config: dict[str, Any], turn_based: bool) -> Scenario:
     return config.scenario
 
 
-def _of_each_agent(values: dict[str, Any], missing: Any = None) -> dict[str, Any]:
-    """Returns one value for each agent, without RLlib's ``__all__``."""
+def _of_each_agent(values: dict[str, Any], missing: Any) -> dict[str, Any]:
+    """Returns one value for each agent."""
     return {agent: values.get(agent, missing) for agent in AGENTS}
 
 

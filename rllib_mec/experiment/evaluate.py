@@ -23,6 +23,7 @@ from rllib_mec.experiment import checkpoint, environments
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.batched_env import batched
 from rllib_mec.hmppo.callbacks import EPISODE_METRICS
+from rllib_mec.hmppo.sampling import why_not_batched
 
 Metrics = dict[str, NDArray[np.float64]]
 
@@ -90,9 +91,7 @@ def evaluate(
         name = loaded.config.policy
         return _evaluate_baseline(name, loaded.env, loaded.env_config, episodes, seed)
     single = loaded.env.check(loaded.env_config)
-    # A connector of the user's own has to be run where RLlib runs it.
-    connected = loaded.config._env_to_module_connector is not None
-    if isinstance(loaded.config, HMPPOConfig) and hasattr(single, "batched") and not connected:
+    if isinstance(loaded.config, HMPPOConfig) and not why_not_batched(loaded.config, single):
         policy = checkpoint.trained_policy(loaded)
         return _play(policy, batched(single, min(episodes, MOST_ENVS)), episodes, seed)
     return _sample(loaded, episodes, seed)

@@ -1,7 +1,8 @@
 """Environments in batches: the protocol, and any ``MultiAgentEnv`` as a batch of one.
 
 A ``MultiAgentEnv`` offers a batched form by a method ``batched(num_envs)`` that returns a
-:class:`BatchedEnv` of the same kind of systems.
+:class:`BatchedEnv` of the same kind of systems. A subclass that steps or resets in a way of its own
+has to offer one of its own.
 """
 
 from __future__ import annotations
@@ -41,10 +42,23 @@ class BatchedEnv(Protocol):
         """Metrics of the running episodes, (B,) each."""
 
 
+def has_batched_form(env: MultiAgentEnv) -> bool:
+    """Whether the environment has a batched form that does what the environment does."""
+    for cls in type(env).__mro__:
+        if "batched" in vars(cls):
+            return True
+        # What is inherited from here on knows nothing of this class's own step.
+        if "step" in vars(cls) or "reset" in vars(cls):
+            return False
+    return False
+
+
 def batched(env: MultiAgentEnv, num_envs: int) -> BatchedEnv:
     """Returns the environment's batched form, or else the environment as a batch of one."""
-    own_form: Callable[[int], BatchedEnv] | None = getattr(env, "batched", None)
-    return BatchOfOne(env) if own_form is None else own_form(num_envs)
+    if not has_batched_form(env):
+        return BatchOfOne(env)
+    form: Callable[[int], BatchedEnv] = env.batched
+    return form(num_envs)
 
 
 class BatchOfOne:

@@ -17,12 +17,14 @@ from typing_extensions import Self
 
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.actor import Actor
+from rllib_mec.hmppo.batched_env_runner import BatchedEnvRunner
 from rllib_mec.hmppo.callbacks import EpisodeMetrics
 from rllib_mec.hmppo.critic import CRITICS, Critic, CriticPlan
+from rllib_mec.hmppo.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.joint_policy import JointPolicy
 from rllib_mec.hmppo.networks import ACTIVATIONS
+from rllib_mec.hmppo.sampling import why_not_batched
 from rllib_mec.hmppo.team import Team
-from rllib_mec.hmppo.team_batch import EpisodesToTeamBatch
 
 MODEL_DEFAULTS: dict[str, Any] = {
     "fcnet_hiddens": [64, 64],  # widths of the hidden layers, actors and critics alike
@@ -55,12 +57,15 @@ class HMPPOConfig(PPOConfig):
     critic on its own; per-module overrides take agent ids and ``central_critic``.
     """
 
+    env_runner_cls: type | None
+
     def __init__(self, algo_class: type | None = None) -> None:
         from rllib_mec.hmppo.algorithm import HMPPO
 
         super().__init__(algo_class=algo_class or HMPPO)
         self.critic: str = "decision_point"
         self.entity_shared: bool = False
+        self.batched: bool | None = None
         self.num_env_runners = 0
         self.num_envs_per_env_runner = 8
         self.train_batch_size_per_learner = 400
@@ -83,9 +88,10 @@ class HMPPOConfig(PPOConfig):
         *,
         critic: str = NotProvided,
         entity_shared: bool = NotProvided,
+        batched: bool | None = NotProvided,
         **kwargs: Any,
     ) -> Self:
-        """Sets training options; all of PPO's and two of HMPPO's own.
+        """Sets training options; all of PPO's and three of HMPPO's own.
 
         Args:
             critic: ``decision_point`` (default), ``joint_state`` or ``separate``; see
@@ -93,12 +99,17 @@ class HMPPOConfig(PPOConfig):
             entity_shared: one small network shared by all entities of an observation, for
                 actors and critics, so that a policy runs with any number of entities; the
                 environment must declare ``num_entities``.
+            batched: sample in batches of arrays, for environments that have such a form. None
+                (default): where it is possible, see :mod:`rllib_mec.hmppo.sampling`; True: or
+                else refuse the configuration; False: by RLlib's episodes.
         """
         super().training(**kwargs)
         if critic is not NotProvided:
             self.critic = critic
         if entity_shared is not NotProvided:
             self.entity_shared = entity_shared
+        if batched is not NotProvided:
+            self.batched = batched
         return self
 
     def validate(self) -> None:
@@ -111,15 +122,13 @@ class HMPPOConfig(PPOConfig):
             if value is not None and not low <= value <= high:
                 raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
         if self.env is not None and not self._is_frozen:
-            self._set_modules(self.make_team())
+            env = self._make_env()
+            self._set_modules(Team.of_env(env))
+            self._set_sampling(env)
+            env.close()
         super().validate()
 
-    def make_team(self) -> Team:
-        """Builds the environment once and returns the team that acts in it.
-
-        Raises:
-            InputError: the environment is not a ``MultiAgentEnv``, or its agents cannot be trained.
-        """
+    def _make_env(self) -> Any:
         from ray.rllib.algorithms.algorithm import Algorithm
         from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
@@ -129,9 +138,16 @@ class HMPPOConfig(PPOConfig):
             raise InputError(
                 f"env = {self.env!r} is a {type(env).__name__}: expected a MultiAgentEnv"
             )
-        team = Team.of_env(env)
-        env.close()
-        return team
+        return env
+
+    def _set_sampling(self, env: Any) -> None:
+        reason = "" if self.batched is False else why_not_batched(self, env)
+        if self.batched and reason:
+            raise InputError(f"batched = True: {reason}")
+        if reason is None:
+            self.env_runner_cls = BatchedEnvRunner
+        elif self.env_runner_cls is BatchedEnvRunner:  # from an earlier validation
+            self.env_runner_cls = None
 
     def team(self) -> Team:
         """The team of a validated configuration."""

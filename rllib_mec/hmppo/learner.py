@@ -20,13 +20,14 @@ from ray.rllib.utils.metrics import (
     NUM_MODULE_STEPS_TRAINED,
     NUM_MODULE_STEPS_TRAINED_LIFETIME,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from rllib_mec.hmppo.advantages import lambda_returns, next_values, normalised
 from rllib_mec.hmppo.critic import Critic, CriticPlan
 from rllib_mec.hmppo.distributions import ActionDistribution
+from rllib_mec.hmppo.episodes_to_team_batch import TEAM_BATCH
 from rllib_mec.hmppo.losses import policy_loss, value_loss
-from rllib_mec.hmppo.team_batch import TEAM_BATCH, TeamBatch
+from rllib_mec.hmppo.team_batch import TeamBatch
 
 ModuleBatches = dict[str, dict[str, Tensor]]
 
@@ -40,9 +41,21 @@ class HMPPOTorchLearner(PPOTorchLearner):
     def build(self) -> None:
         super().build()
         self.plan: CriticPlan = self.config.critic_plan()
+        modules = self.module.keys()
+        self._gradient_norms: dict[str, Tensor] = {}
+        self._module_configs = {mid: self.config.get_config_for_module(mid) for mid in modules}
         self._minibatch_generator = torch.Generator().manual_seed(self.config.seed or 0)
         if self.config.seed is None:
             self._minibatch_generator.seed()
+
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        parameters = self.get_parameters(self.module[module_id])
+        self.register_optimizer(
+            module_id=module_id,
+            optimizer=torch.optim.Adam(parameters, fused=True),
+            params=parameters,
+            lr_or_lr_schedule=config.lr,
+        )
 
     @classmethod
     def rl_module_required_apis(cls) -> list[type]:
@@ -67,13 +80,7 @@ class HMPPOTorchLearner(PPOTorchLearner):
         training_data.validate()
         training_data.solve_refs()
         self._weights_seq_no += 1
-        team_batch = self._learner_connector(
-            rl_module=self.module,
-            batch={},
-            episodes=training_data.episodes,
-            shared_data={},
-            metrics=self.metrics,
-        )[TEAM_BATCH]
+        team_batch = self._team_batch(training_data.episodes)
         batch = self.module_batches(team_batch)
         rows = len(team_batch.rewards)
         losses: dict[str, Tensor] = {}
@@ -90,6 +97,47 @@ class HMPPOTorchLearner(PPOTorchLearner):
         if _no_metrics_reduce:
             return None
         return self.metrics.reduce()
+
+    def _team_batch(self, episodes: Any) -> TeamBatch:
+        """Joins what batched runners sampled, or turns RLlib's episodes into a batch."""
+        if isinstance(episodes[0], TeamBatch):
+            return TeamBatch.concatenate(episodes)
+        batch = self._learner_connector(
+            rl_module=self.module,
+            batch={},
+            episodes=episodes,
+            shared_data={},
+            metrics=self.metrics,
+        )
+        return batch[TEAM_BATCH]
+
+    def _uncompiled_update(self, batch: ModuleBatches, **kwargs: Any) -> Any:
+        """Takes one optimiser step on every module of a minibatch.
+
+        What RLlib's own step does besides (a metric and a check of every gradient, each time)
+        costs as much as learning does with small networks.
+        """
+        outputs = self.module.forward_train(batch)
+        losses = self.compute_losses(fwd_out=outputs, batch=batch)
+        torch.autograd.backward(list(losses.values()))
+        for module_id in losses:
+            optimizer = self.get_optimizer(module_id)
+            self._clip(module_id, optimizer.param_groups[0]["params"])
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return outputs, losses, {}
+
+    def _clip(self, module_id: str, parameters: list[Tensor]) -> None:
+        config = self._module_configs[module_id]
+        if config.grad_clip is None:
+            return
+        if config.grad_clip_by == "value":
+            nn.utils.clip_grad_value_(parameters, config.grad_clip)
+        elif config.grad_clip_by == "norm":
+            for parameter in parameters:
+                nn.utils.clip_grad_norm_(parameter, config.grad_clip)
+        else:
+            self._gradient_norms[module_id] = nn.utils.clip_grad_norm_(parameters, config.grad_clip)
 
     def _minibatches(
         self, rows: int, size: int, epochs: int, total: int, shuffle: bool
@@ -194,6 +242,8 @@ class HMPPOTorchLearner(PPOTorchLearner):
                 )
             parts = {name: part.item() for name, part in self._losses[module_id].items()}
             parts[self.TOTAL_LOSS_KEY] = value
+            if module_id in self._gradient_norms:
+                parts["gradients_global_norm"] = self._gradient_norms[module_id].item()
             self.metrics.log_dict(parts, key=module_id, window=1)
             self.metrics.log_value((module_id, NUM_MODULE_STEPS_TRAINED), rows, reduce="sum")
             for key in ((module_id,), (ALL_MODULES,)):
@@ -206,4 +256,6 @@ class HMPPOTorchLearner(PPOTorchLearner):
         )
 
     def _tensor(self, array: Any) -> Tensor:
-        return torch.as_tensor(array, device=self._device)
+        # What comes through Ray's object store is read-only, which torch does not know.
+        writable = array if array.flags.writeable else array.copy()
+        return torch.as_tensor(writable, device=self._device)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.rllib.connectors.connector_v2 import ConnectorV2
-from ray.rllib.core.columns import Columns
-from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
-from rllib_mec.hmppo.team import Team
+Array = NDArray[Any]
+Columns = dict[str, Array]
 
-TEAM_BATCH = "team_batch"
-Floats = NDArray[np.float32]
+_ROWS = ("observations", "actions", "log_probs", "parameters")
+"""The columns that each agent has of its own, with one entry per row."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -31,90 +29,129 @@ class TeamBatch:
     terminated: whether the episode terminated at the segment's end, (S,).
     """
 
-    observations: dict[str, Floats]
-    actions: dict[str, Floats]
-    log_probs: dict[str, Floats]
-    parameters: dict[str, Floats]
-    rewards: Floats
+    observations: Columns
+    actions: Columns
+    log_probs: Columns
+    parameters: Columns
+    rewards: Array
     lengths: NDArray[np.int64]
-    final_observations: dict[str, Floats]
+    final_observations: Columns
     terminated: NDArray[np.bool_]
 
+    def __len__(self) -> int:
+        return len(self.rewards)
 
-class EpisodesToTeamBatch(ConnectorV2):
-    """Learner connector: RLlib's multi-agent episodes to a :class:`TeamBatch`.
+    def env_steps(self) -> int:
+        """Steps of environments, R."""
+        return len(self.rewards)
 
-    The team's reward is the mean of its agents' rewards, which for a shared reward is that reward.
+    def agent_steps(self) -> int:
+        """Steps of agents; every agent acts in every step."""
+        return len(self.rewards) * len(self.observations)
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[TeamBatch]) -> TeamBatch:
+        """Joins batches, one behind the other."""
+        if len(batches) == 1:
+            return batches[0]
+
+        def joined(name: str) -> Any:
+            parts = [getattr(batch, name) for batch in batches]
+            if not isinstance(parts[0], dict):
+                return np.concatenate(parts)
+            return {a: np.concatenate([part[a] for part in parts]) for a in parts[0]}
+
+        return cls(**{field.name: joined(field.name) for field in dataclasses.fields(cls)})
+
+    def __getitem__(self, rows: slice) -> TeamBatch:
+        """Returns a run of rows; a segment that it cuts goes on in another batch.
+
+        RLlib cuts batches so to share them out to several learners.
+        """
+        start, stop, step = rows.indices(len(self))
+        if step != 1:
+            raise ValueError(f"rows {rows}: expected a step of 1")
+        ends = self.lengths.cumsum()
+        begins = ends - self.lengths
+        chosen = np.flatnonzero((begins < stop) & (ends > start))
+        lengths = np.minimum(ends[chosen], stop) - np.maximum(begins[chosen], start)
+        cut = bool(len(chosen)) and ends[chosen[-1]] > stop
+
+        def of_each_agent(columns: Columns, pick: Callable[[Array], Array]) -> Columns:
+            return {agent: pick(column) for agent, column in columns.items()}
+
+        final = of_each_agent(self.final_observations, lambda column: column[chosen])
+        terminated = self.terminated[chosen]
+        if cut:
+            terminated[-1] = False
+            for agent, column in final.items():
+                column[-1] = self.observations[agent][stop]
+        parts = {n: of_each_agent(getattr(self, n), lambda c: c[start:stop]) for n in _ROWS}
+        return TeamBatch(
+            **parts,
+            rewards=self.rewards[start:stop],
+            lengths=lengths,
+            final_observations=final,
+            terminated=terminated,
+        )
+
+    def slice(self, rows: slice, **kwargs: Any) -> TeamBatch:
+        """The same as indexing, under the name that RLlib uses."""
+        return self[rows]
+
+
+class Recorder:
+    """Collects the steps of B environments in lockstep, as a :class:`TeamBatch` in the end.
+
+    A *piece* is a run of steps without an end of episode; each environment's part of it is a
+    segment.
     """
 
-    def __init__(self, team: Team, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.team = team
+    def __init__(self) -> None:
+        self.steps = 0
+        self._steps: list[tuple[Columns, Columns, Columns, Columns, Array]] = []
+        self._pieces: list[TeamBatch] = []
 
-    def __call__(
-        self, *, episodes: Sequence[MultiAgentEpisode], batch: dict[str, Any], **kwargs: Any
-    ) -> dict[str, Any]:
-        episodes = [episode for episode in episodes if len(episode) > 0]
-        columns = [self._columns(episode) for episode in episodes]
-        agents = self.team.agents
+    def add(
+        self,
+        observations: Columns,
+        actions: Columns,
+        log_probs: Columns,
+        parameters: Columns,
+        rewards: Array,
+    ) -> None:
+        """Adds a step of all environments, (B, …) each."""
+        self._steps.append((observations, actions, log_probs, parameters, rewards))
+        self.steps += 1
 
-        def joined(name: str) -> dict[str, Floats]:
-            return {a: np.concatenate([column[a][name] for column in columns]) for a in agents}
-
-        rewards = joined("rewards")
-        observations = {
-            a: np.concatenate([column[a]["observations"][:-1] for column in columns])
-            for a in agents
+    def end_piece(self, final_observations: Columns, terminated: bool) -> None:
+        """Closes the steps since the last call, with what was observed after them."""
+        steps = len(self._steps)
+        if not steps:
+            return
+        *columns, rewards = zip(*self._steps, strict=True)
+        num_envs = len(rewards[0])
+        parts = {
+            name: {agent: _rows([step[agent] for step in column]) for agent in column[0]}
+            for name, column in zip(_ROWS, columns, strict=True)
         }
-        return {
-            TEAM_BATCH: TeamBatch(
-                observations=observations,
-                actions=joined("actions"),
-                log_probs=joined("log_probs"),
-                parameters=joined("parameters"),
-                rewards=np.mean(list(rewards.values()), axis=0, dtype=np.float32),
-                lengths=np.array([len(episode) for episode in episodes]),
-                final_observations={
-                    a: np.stack([column[a]["observations"][-1] for column in columns])
-                    for a in agents
-                },
-                terminated=np.array([episode.is_terminated for episode in episodes]),
+        self._pieces.append(
+            TeamBatch(
+                **parts,
+                rewards=_rows(rewards).astype(np.float32),
+                lengths=np.full(num_envs, steps),
+                final_observations=dict(final_observations),
+                terminated=np.full(num_envs, terminated),
             )
-        }
+        )
+        self._steps = []
 
-    def _columns(self, episode: MultiAgentEpisode) -> dict[str, dict[str, Floats]]:
-        steps = len(episode)
-        columns = {}
-        for agent in self.team.agents:
-            own = episode.agent_episodes.get(agent)
-            if own is None or len(own) != steps:
-                taken = 0 if own is None else len(own)
-                raise ValueError(
-                    f"{agent} acted in {taken} of {steps} steps of an episode: HMPPO needs every "
-                    "agent to act in every step"
-                )
-            outputs = own.get_extra_model_outputs
-            columns[agent] = {
-                "observations": _rows(own.get_observations(), steps + 1),
-                "actions": self.team.codecs[agent].flatten(_stacked(own.get_actions())),
-                "log_probs": np.asarray(outputs(Columns.ACTION_LOGP), dtype=np.float32),
-                "parameters": _rows(outputs(Columns.ACTION_DIST_INPUTS), steps),
-                "rewards": np.asarray(own.get_rewards(), dtype=np.float32),
-            }
-        return columns
+    def batch(self) -> TeamBatch:
+        """Returns everything recorded; the last piece must be closed."""
+        return TeamBatch.concatenate(self._pieces)
 
 
-def _rows(values: Any, count: int) -> Floats:
-    return np.asarray(values, dtype=np.float32).reshape(count, -1)
-
-
-def _stacked(actions: Any) -> Any:
-    """Actions of an episode that is not yet in NumPy form are a list, one entry per step."""
-    if not isinstance(actions, list):
-        return actions
-    first = actions[0]
-    if isinstance(first, dict):
-        return {key: _stacked([action[key] for action in actions]) for key in first}
-    if isinstance(first, tuple):
-        return tuple(_stacked([action[i] for action in actions]) for i in range(len(first)))
-    return np.stack(actions)
+def _rows(steps: Sequence[Array]) -> Array:
+    """Makes T arrays (B, …) into rows (B * T, …), environment by environment."""
+    stacked = np.stack(steps, axis=1)
+    return stacked.reshape(-1, *stacked.shape[2:])

@@ -1,0 +1,105 @@
+"""RLlib's episodes as a training batch of the team."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ray.rllib.connectors.connector_v2 import ConnectorV2
+from ray.rllib.core.columns import Columns
+from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
+
+from rllib_mec.hmppo.team import Team
+from rllib_mec.hmppo.team_batch import TeamBatch
+
+TEAM_BATCH = "team_batch"
+Floats = NDArray[np.float32]
+
+
+class EpisodesToTeamBatch(ConnectorV2):
+    """Learner connector: RLlib's multi-agent episodes to a :class:`TeamBatch`.
+
+    The team's reward is the mean of its agents' rewards, which for a shared reward is that reward.
+    """
+
+    def __init__(self, team: Team, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.team = team
+
+    def __call__(
+        self, *, episodes: Sequence[MultiAgentEpisode], batch: dict[str, Any], **kwargs: Any
+    ) -> dict[str, Any]:
+        episodes = [episode for episode in episodes if len(episode) > 0]
+        columns = [self._columns(episode) for episode in episodes]
+        agents = self.team.agents
+
+        def joined(name: str) -> dict[str, Floats]:
+            return {a: np.concatenate([column[a][name] for column in columns]) for a in agents}
+
+        rewards = joined("rewards")
+        observations = {
+            a: np.concatenate([column[a]["observations"][:-1] for column in columns])
+            for a in agents
+        }
+        return {
+            TEAM_BATCH: TeamBatch(
+                observations=observations,
+                actions=joined("actions"),
+                log_probs=joined("log_probs"),
+                parameters=joined("parameters"),
+                rewards=np.stack(list(rewards.values())).mean(axis=0),
+                lengths=np.array([len(episode) for episode in episodes]),
+                final_observations={
+                    a: np.stack([column[a]["observations"][-1] for column in columns])
+                    for a in agents
+                },
+                terminated=np.array([_is_terminated(episode) for episode in episodes]),
+            )
+        }
+
+    def _columns(self, episode: MultiAgentEpisode) -> dict[str, dict[str, Floats]]:
+        steps = len(episode)
+        columns = {}
+        for agent in self.team.agents:
+            own = episode.agent_episodes.get(agent)
+            if own is None or len(own) != steps:
+                taken = 0 if own is None else len(own)
+                raise ValueError(
+                    f"{agent} acted in {taken} of {steps} steps of an episode: HMPPO needs every "
+                    "agent to act in every step"
+                )
+            outputs = own.get_extra_model_outputs
+            columns[agent] = {
+                "observations": _rows(own.get_observations(), steps + 1),
+                "actions": self.team.codecs[agent].flatten(_stacked(own.get_actions())),
+                "log_probs": np.asarray(outputs(Columns.ACTION_LOGP), dtype=np.float32),
+                "parameters": _rows(outputs(Columns.ACTION_DIST_INPUTS), steps),
+                "rewards": np.asarray(own.get_rewards(), dtype=np.float32),
+            }
+        return columns
+
+
+def _is_terminated(episode: MultiAgentEpisode) -> bool:
+    """Whether the episode came to an end of its own.
+
+    RLlib calls an episode terminated, too, if all of its agents were truncated one by one.
+    """
+    return episode.is_terminated and not episode.is_truncated
+
+
+def _rows(values: Any, count: int) -> Floats:
+    return np.asarray(values, dtype=np.float32).reshape(count, -1)
+
+
+def _stacked(actions: Any) -> Any:
+    """Actions of an episode that is not yet in NumPy form are a list, one entry per step."""
+    if not isinstance(actions, list):
+        return actions
+    first = actions[0]
+    if isinstance(first, dict):
+        return {key: _stacked([action[key] for action in actions]) for key in first}
+    if isinstance(first, tuple):
+        return tuple(_stacked([action[i] for action in actions]) for i in range(len(first)))
+    return np.stack(actions)

@@ -1,0 +1,53 @@
+"""Which way a configuration samples: in batches where that is possible, by episodes otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.rllib.callbacks.callbacks import RLlibCallback
+
+from rllib_mec.hmppo.batched_env import has_batched_form
+from rllib_mec.hmppo.batched_env_runner import BatchedEnvRunner
+from rllib_mec.hmppo.callbacks import EpisodeMetrics
+
+_PER_EPISODE_HOOKS = (
+    "on_episode_created",
+    "on_episode_start",
+    "on_episode_step",
+    "on_episode_end",
+    "on_sample_end",
+)
+
+
+def why_not_batched(config: Any, env: Any) -> str | None:
+    """Returns what keeps ``config`` from sampling ``env`` in batches; None if nothing does.
+
+    Batches run none of the things that RLlib offers per episode, so a configuration that uses
+    one of them is sampled by episodes.
+    """
+    if not has_batched_form(env):
+        return "the environment has no method batched(num_envs) of its own"
+    if config.env_runner_cls not in (None, BatchedEnvRunner):
+        return "env_runner_cls is set"
+    for name in ("env_to_module", "module_to_env", "learner"):
+        if getattr(config, f"_{name}_connector") is not None:
+            return f"{name}_connector is set"
+    if not config.normalize_actions:
+        return "normalize_actions is false"
+    return _hook_per_episode(config)
+
+
+def _hook_per_episode(config: Any) -> str | None:
+    for hook in _PER_EPISODE_HOOKS:
+        if getattr(config, f"callbacks_{hook}", None):
+            return f"the callback {hook} is set"
+        passive = (getattr(RLlibCallback, hook, None), getattr(EpisodeMetrics, hook, None))
+        for callback in _as_list(config.callbacks_class):
+            in_batches = hasattr(callback, "on_batched_episodes_end")
+            if getattr(callback, hook, None) not in passive and not in_batches:
+                return f"{callback.__name__}.{hook} is called per episode"
+    return None
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,0 +1,83 @@
+"""The configuration: modules follow from the environment, mistakes are named."""
+
+import gymnasium as gym
+import pytest
+from toy_teams import AGENTS, CopyEnv, MobileEdge, toy_config
+
+from rllib_mec.errors import InputError
+from rllib_mec.hmppo import HMPPOConfig
+from rllib_mec.hmppo.actor import Actor
+from rllib_mec.hmppo.critic import CENTRAL_CRITIC, CRITICS, Critic
+
+
+class SingleAgentEnv(gym.Env):
+    observation_space = gym.spaces.Box(0, 1, (1,))
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, env_config=None):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (toy_config(critic="decision_points"), "unknown critic .*did you mean 'decision_point'"),
+        (
+            toy_config().rl_module(model_config={"fcnet_hidens": [8]}),
+            "unknown model_config key 'fcnet_hidens': did you mean 'fcnet_hiddens'",
+        ),
+        (
+            toy_config().rl_module(model_config={"fcnet_activation": "tanhh"}),
+            "unknown activation 'tanhh': did you mean 'tanh'",
+        ),
+        (toy_config().rl_module(model_config={"fcnet_hiddens": 64}), "= 64: expected a list"),
+        (toy_config().rl_module(model_config={"fcnet_hiddens": [0]}), "widths > 0"),
+        (toy_config(entity_shared=True), "expected an environment that declares num_entities"),
+        (toy_config(entity_shared="yes"), "entity_shared = 'yes': expected true or false"),
+        (toy_config(SingleAgentEnv), "is a SingleAgentEnv: expected a MultiAgentEnv"),
+    ],
+)
+def test_mistakes_are_named(config, message):
+    with pytest.raises(InputError, match=message):
+        config.validate()
+
+
+def test_misspelt_options_are_refused():
+    with pytest.raises(TypeError, match="critics"):
+        HMPPOConfig().training(critics="separate")
+
+
+@pytest.mark.parametrize("kind", CRITICS)
+def test_modules_follow_from_the_environment(kind):
+    config = toy_config(critic=kind)
+    config.validate()
+    specs = config.rl_module_spec.rl_module_specs
+    critics = [f"{a}_critic" for a in AGENTS] if kind == "separate" else [CENTRAL_CRITIC]
+    assert set(specs) == set(config.policies) == {*AGENTS, *critics}
+    assert all(specs[agent].module_class is Actor for agent in AGENTS)
+    for critic_id in critics:
+        assert specs[critic_id].module_class is Critic
+        assert specs[critic_id].learner_only
+    assert config.team().agents == AGENTS
+
+
+def test_a_copy_with_another_environment_gets_that_ones_modules():
+    config = toy_config(MobileEdge, {"num_ues": 2})
+    config.validate()
+    other = config.copy(copy_frozen=False).environment(CopyEnv, env_config={})
+    other.validate()
+    assert other.team().agents == AGENTS
+    assert config.team().agents == ("case_decision", "emulator_config")
+
+
+def test_networks_have_the_widths_that_model_config_says():
+    config = toy_config().rl_module(
+        model_config={"fcnet_hiddens": [7, 5], "fcnet_activation": "relu", "initial_log_std": -2.0}
+    )
+    config.validate()
+    policy = config.rl_module_spec.build()
+    for module_id in (*AGENTS, CENTRAL_CRITIC):
+        linear = [m for m in policy[module_id].network if hasattr(m, "weight")]
+        assert [layer.out_features for layer in linear[:-1]] == [7, 5]
+        assert type(policy[module_id].network[1]).__name__ == "ReLU"
+    assert policy["tail"].log_std.tolist() == [-2.0]
