@@ -6,6 +6,12 @@ import tempfile
 import pytest
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Tests that share this process's Ray come last: the others may want to start their own."""
+    items.sort(key=lambda item: "ray_session" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def ray_session():
     """One Ray for the whole session, with four logical CPUs and a directory of its own."""

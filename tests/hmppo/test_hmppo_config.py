@@ -32,6 +32,12 @@ class SingleAgentEnv(gym.Env):
         ),
         (toy_config().rl_module(model_config={"fcnet_hiddens": 64}), "= 64: expected a list"),
         (toy_config().rl_module(model_config={"fcnet_hiddens": [0]}), "widths > 0"),
+        (
+            toy_config().rl_module(model_config={"initial_log_std": "zero"}),
+            "initial_log_std = 'zero': expected a finite number",
+        ),
+        (toy_config(gamma=1.01), r"gamma = 1.01: expected a number in \[0, 1\]"),
+        (toy_config(num_epochs=0), "num_epochs = 0: expected"),
         (toy_config(entity_shared=True), "expected an environment that declares num_entities"),
         (toy_config(entity_shared="yes"), "entity_shared = 'yes': expected true or false"),
         (toy_config(SingleAgentEnv), "is a SingleAgentEnv: expected a MultiAgentEnv"),
