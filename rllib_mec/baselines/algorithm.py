@@ -7,27 +7,34 @@ from typing import Any
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_mec.baselines.episodes import play
 from rllib_mec.baselines.policies import make_policy
-from rllib_mec.errors import InputError
-from rllib_mec.hmppo.batched_env import batched
+from rllib_mec.hmppo.batched_env import batched, single_env
 from rllib_mec.hmppo.callbacks import EPISODE_METRICS
 
 
 class Baseline(Algorithm):
-    """Plays episodes and reports their metrics; see :class:`BaselineConfig`."""
+    """Plays episodes and reports their metrics; see :class:`BaselineConfig`.
+
+    policy: a name of :data:`rllib_mec.baselines.policies.POLICIES`.
+    """
+
+    policy: str
+
+    @classmethod
+    def get_default_config(cls) -> BaselineConfig:
+        return BaselineConfig(algo_class=cls)
 
     def setup(self, config: Any) -> None:
         # Neither RLlib's runners nor a learner: nothing here samples for learning.
         self.callbacks: list[Any] = []
         self._set_up_metrics()
-        self._envs = batched(self.config.make_env(), self.config.num_envs_per_env_runner)
+        self._envs = batched(single_env(self.config), self.config.num_envs_per_env_runner)
         env_seed, policy_seed = np.random.SeedSequence(self.config.seed).spawn(2)
-        self._policy = make_policy(self.config.policy, self._envs, policy_seed)
+        self._policy = make_policy(self.policy, self._envs, policy_seed)
         self._seed: Any = env_seed
         self._steps = 0
 
@@ -71,7 +78,6 @@ class BaselineConfig(AlgorithmConfig):
     counts, and ``environment``; settings of learning have no effect.
     """
 
-    policy: str
     algorithm: type[Baseline]
 
     def __init__(self, algo_class: type | None = None) -> None:
@@ -79,82 +85,60 @@ class BaselineConfig(AlgorithmConfig):
         self.num_env_runners = 0
         self.num_envs_per_env_runner = 8
 
-    def make_env(self) -> MultiAgentEnv:
-        """Returns one environment.
-
-        Raises:
-            InputError: it is not a ``MultiAgentEnv``.
-        """
-        _, creator = Algorithm._get_env_id_and_creator(self.env, self)
-        env = creator(self.env_config)
-        if not isinstance(env, MultiAgentEnv):
-            raise InputError(
-                f"env = {self.env!r} is a {type(env).__name__}: expected a MultiAgentEnv"
-            )
-        return env
+    @property
+    def policy(self) -> str:
+        """The name of the policy."""
+        return self.algo_class.policy
 
     def validate(self) -> None:
         super().validate()
         if self.env is not None:
-            env = batched(self.make_env(), 1)
-            make_policy(self.policy, env, np.random.SeedSequence(0))
+            make_policy(self.policy, batched(single_env(self), 1), np.random.SeedSequence(0))
 
 
 class Random(Baseline):
-    """See :class:`RandomConfig`."""
-
-    @classmethod
-    def get_default_config(cls) -> AlgorithmConfig:
-        return RandomConfig()
-
-
-class RandomConfig(BaselineConfig):
     """Uniformly random actions, in any ``MultiAgentEnv``."""
 
     policy = "random"
+
+
+class RandomConfig(BaselineConfig):
+    """Configures :class:`Random`."""
+
     algorithm = Random
 
 
 class Hold(Baseline):
-    """See :class:`HoldConfig`."""
-
-    @classmethod
-    def get_default_config(cls) -> AlgorithmConfig:
-        return HoldConfig()
-
-
-class HoldConfig(BaselineConfig):
     """Always local, highest useful retention, never change."""
 
     policy = "hold"
+
+
+class HoldConfig(BaselineConfig):
+    """Configures :class:`Hold`."""
+
     algorithm = Hold
 
 
 class AllServer(Baseline):
-    """See :class:`AllServerConfig`."""
-
-    @classmethod
-    def get_default_config(cls) -> AlgorithmConfig:
-        return AllServerConfig()
-
-
-class AllServerConfig(BaselineConfig):
     """Always upload, train on the server."""
 
     policy = "all-server"
+
+
+class AllServerConfig(BaselineConfig):
+    """Configures :class:`AllServer`."""
+
     algorithm = AllServer
 
 
 class Greedy(Baseline):
-    """See :class:`GreedyConfig`."""
-
-    @classmethod
-    def get_default_config(cls) -> AlgorithmConfig:
-        return GreedyConfig()
-
-
-class GreedyConfig(BaselineConfig):
     """The best joint action for this step's reward, the whole state known."""
 
     policy = "greedy"
+
+
+class GreedyConfig(BaselineConfig):
+    """Configures :class:`Greedy`."""
+
     algorithm = Greedy

@@ -29,7 +29,28 @@ except ModuleNotFoundError as error:
     ) from error
 
 
-class ParallelMECEnv(ParallelEnv):
+class _View:
+    """What both views show of an environment."""
+
+    render_mode = None
+
+    def __init__(self, env: MECEnv | TurnBasedMECEnv) -> None:
+        super().__init__()
+        self._env: Any = env
+        self.scenario = env.scenario
+        self.observation_spaces = env.observation_spaces
+        self.action_spaces = env.action_spaces
+        self.possible_agents = list(AGENTS)
+        self.agents: list[str] = []
+
+    def observation_space(self, agent: str) -> gym.Space:
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> gym.Space:
+        return self.action_spaces[agent]
+
+
+class ParallelMECEnv(_View, ParallelEnv):
     """:class:`~rllib_mec.envs.multi_agent.MECEnv` as a PettingZoo ``ParallelEnv``.
 
     ## Action Space, Observation
@@ -51,21 +72,9 @@ class ParallelMECEnv(ParallelEnv):
     """
 
     metadata: dict[str, Any] = {"name": "mec_v0", "render_modes": []}  # noqa: RUF012
-    render_mode = None
 
     def __init__(self, scenario: Scenario) -> None:
-        self._env = MECEnv(scenario)
-        self.scenario = scenario
-        self.observation_spaces = self._env.observation_spaces
-        self.action_spaces = self._env.action_spaces
-        self.possible_agents = list(AGENTS)
-        self.agents: list[str] = []
-
-    def observation_space(self, agent: str) -> gym.Space:
-        return self.observation_spaces[agent]
-
-    def action_space(self, agent: str) -> gym.Space:
-        return self.action_spaces[agent]
+        super().__init__(MECEnv(scenario))
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -93,7 +102,7 @@ class ParallelMECEnv(ParallelEnv):
         )
 
 
-class TurnBasedMECView(AECEnv):
+class TurnBasedMECView(_View, AECEnv):
     """:class:`~rllib_mec.envs.multi_agent.TurnBasedMECEnv` as a PettingZoo ``AECEnv``.
 
     ## Description
@@ -125,22 +134,9 @@ class TurnBasedMECView(AECEnv):
         "render_modes": [],
         "is_parallelizable": True,
     }
-    render_mode = None
 
     def __init__(self, scenario: Scenario) -> None:
-        super().__init__()
-        self._env = TurnBasedMECEnv(scenario)
-        self.scenario = scenario
-        self.observation_spaces = self._env.observation_spaces
-        self.action_spaces = self._env.action_spaces
-        self.possible_agents = list(AGENTS)
-        self.agents: list[str] = []
-
-    def observation_space(self, agent: str) -> gym.Space:
-        return self.observation_spaces[agent]
-
-    def action_space(self, agent: str) -> gym.Space:
-        return self.action_spaces[agent]
+        super().__init__(TurnBasedMECEnv(scenario))
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         self._observations, infos = self._env.reset(seed=seed, options=options)

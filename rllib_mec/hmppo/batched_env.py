@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
+from rllib_mec.errors import InputError
 from rllib_mec.hmppo.callbacks import EPISODE_METRICS
 
 Observations = dict[str, Any]
@@ -40,6 +42,21 @@ class BatchedEnv(Protocol):
 
     def episode_metrics(self) -> dict[str, NDArray[np.float64]]:
         """Metrics of the running episodes, (B,) each."""
+
+
+def single_env(config: Any) -> MultiAgentEnv:
+    """Returns one environment of an ``AlgorithmConfig``.
+
+    Raises:
+        InputError: it is not a ``MultiAgentEnv``.
+    """
+    _, creator = Algorithm._get_env_id_and_creator(config.env, config)
+    env = creator(config.env_config)
+    if not isinstance(env, MultiAgentEnv):
+        raise InputError(
+            f"env = {config.env!r} is a {type(env).__name__}: expected a MultiAgentEnv"
+        )
+    return env
 
 
 def has_batched_form(env: MultiAgentEnv) -> bool:

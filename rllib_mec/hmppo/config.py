@@ -17,6 +17,7 @@ from typing_extensions import Self
 
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.actor import Actor
+from rllib_mec.hmppo.batched_env import single_env
 from rllib_mec.hmppo.batched_env_runner import BatchedEnvRunner
 from rllib_mec.hmppo.callbacks import EpisodeMetrics
 from rllib_mec.hmppo.critic import CRITICS, Critic, CriticPlan
@@ -122,23 +123,11 @@ class HMPPOConfig(PPOConfig):
             if value is not None and not low <= value <= high:
                 raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
         if self.env is not None and not self._is_frozen:
-            env = self._make_env()
+            env = single_env(self)
             self._set_modules(Team.of_env(env))
             self._set_sampling(env)
             env.close()
         super().validate()
-
-    def _make_env(self) -> Any:
-        from ray.rllib.algorithms.algorithm import Algorithm
-        from ray.rllib.env.multi_agent_env import MultiAgentEnv
-
-        _, creator = Algorithm._get_env_id_and_creator(self.env, self)
-        env = creator(self.env_config)
-        if not isinstance(env, MultiAgentEnv):
-            raise InputError(
-                f"env = {self.env!r} is a {type(env).__name__}: expected a MultiAgentEnv"
-            )
-        return env
 
     def _set_sampling(self, env: Any) -> None:
         reason = "" if self.batched is False else why_not_batched(self, env)
