@@ -120,7 +120,10 @@ class ActionCodec:
         return flat.split([leaf.size for leaf in self.leaves], dim=-1)
 
     def to_env(self, flat: np.ndarray) -> Any:
-        """Returns actions as the environment takes them: continuous ones scaled to the box."""
+        """Returns actions as the environment takes them: continuous ones scaled to the box.
+
+        A box without bounds on all sides gets them as they are, as RLlib does it.
+        """
         actions = self.unflatten(torch.as_tensor(flat))
         return _to_env(self.space, actions)
 
@@ -173,9 +176,7 @@ def _to_env(space: gym.Space, actions: Any) -> Any:
     if isinstance(space, gym.spaces.Tuple):
         return tuple(_to_env(sub, a) for sub, a in zip(space.spaces, actions, strict=True))
     array = actions.cpu().numpy()
-    if isinstance(space, gym.spaces.Box):
-        bounded = space.bounded_below & space.bounded_above
-        span = np.where(bounded, space.high - space.low, 2.0)
-        low = np.where(bounded, space.low, -1.0)
-        array = np.clip(low + (array + 1.0) * span / 2, space.low, space.high)
+    if isinstance(space, gym.spaces.Box) and space.is_bounded():
+        array = space.low + (array + 1.0) * (space.high - space.low) / 2
+        array = np.clip(array, space.low, space.high)
     return array.astype(space.dtype)

@@ -97,7 +97,6 @@ class CopyEnv(MultiAgentEnv):
         super().__init__()
         config = dict(env_config or {})
         self.num_steps = config.get("num_steps", 8)
-        self.terminates = config.get("terminates", False)
         self.agents = self.possible_agents = list(reversed(AGENTS))
         self.observation_spaces = {a: box(SIZES[a]) for a in AGENTS}
         self.action_spaces = ACTIONS
@@ -125,8 +124,7 @@ class CopyEnv(MultiAgentEnv):
         rewards = dict.fromkeys(AGENTS, sum(hits) / 3)
         ends = dict.fromkeys((*AGENTS, "__all__"), done)
         never = dict.fromkeys((*AGENTS, "__all__"), False)
-        terminated, truncated = (ends, never) if self.terminates else (never, ends)
-        return self.observe(), rewards, terminated, truncated, {}
+        return self.observe(), rewards, never, ends, {}
 
 
 def toy_config(env=CopyEnv, env_config=None, **training):
