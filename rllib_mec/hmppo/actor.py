@@ -65,6 +65,10 @@ class Actor(TorchRLModule):
         observations = batch[Columns.OBS]
         return {Columns.ACTION_DIST_INPUTS: self.parameters_of(observations.flatten(1))}
 
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        # RLlib's own would switch all submodules to training mode: none of them has another.
+        return self._forward(batch)
+
     def get_inference_action_dist_cls(self) -> Any:
         return rllib_distribution(self.action_space)
 

@@ -143,6 +143,10 @@ class Critic(TorchRLModule, ValueFunctionAPI):
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return {Columns.VF_PREDS: self.network(batch[Columns.OBS]).squeeze(-1)}
 
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        # RLlib's own would switch all submodules to training mode: none of them has another.
+        return self._forward(batch)
+
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
         """Values in units of the return, (R, K), of inputs (R, K, …) under "obs"."""
         return self.network(batch[Columns.OBS]).squeeze(-1) * self.std + self.mean

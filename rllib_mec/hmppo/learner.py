@@ -27,6 +27,7 @@ from rllib_mec.hmppo.critic import Critic, CriticPlan
 from rllib_mec.hmppo.distributions import ActionDistribution
 from rllib_mec.hmppo.episodes_to_team_batch import TEAM_BATCH
 from rllib_mec.hmppo.losses import policy_loss, value_loss
+from rllib_mec.hmppo.optimiser import FusedAdam, clip_global_norm
 from rllib_mec.hmppo.team_batch import TeamBatch
 
 ModuleBatches = dict[str, dict[str, Tensor]]
@@ -52,7 +53,7 @@ class HMPPOTorchLearner(PPOTorchLearner):
         parameters = self.get_parameters(self.module[module_id])
         self.register_optimizer(
             module_id=module_id,
-            optimizer=torch.optim.Adam(parameters, fused=True),
+            optimizer=FusedAdam(parameters),
             params=parameters,
             lr_or_lr_schedule=config.lr,
         )
@@ -137,7 +138,7 @@ class HMPPOTorchLearner(PPOTorchLearner):
             for parameter in parameters:
                 nn.utils.clip_grad_norm_(parameter, config.grad_clip)
         else:
-            self._gradient_norms[module_id] = nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+            self._gradient_norms[module_id] = clip_global_norm(parameters, config.grad_clip)
 
     def _minibatches(
         self, rows: int, size: int, epochs: int, total: int, shuffle: bool
