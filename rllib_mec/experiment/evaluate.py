@@ -86,7 +86,8 @@ def evaluate(
         if "/" in target or path.suffix:
             raise InputError(f"{target}: there is no such checkpoint")
         raise unknown_name("checkpoint or baseline", target, POLICIES)
-    loaded = checkpoint.read(path, env, env_config)
+    # RLlib takes relative paths for URIs.
+    loaded = checkpoint.read(path.absolute(), env, env_config)
     if isinstance(loaded.config, BaselineConfig):
         name = loaded.config.policy
         return _evaluate_baseline(name, loaded.env, loaded.env_config, episodes, seed)

@@ -104,6 +104,14 @@ def test_checkpoints_act_the_same_each_time(checkpoints, name):
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("name", ["plain", "turn_based"])
+def test_paths_may_be_relative(checkpoints, name, monkeypatch):
+    monkeypatch.chdir(checkpoints[name].parent)
+    relative, absolute = (evaluate(str(p), None, {}, 2, 0) for p in (name, checkpoints[name]))
+    np.testing.assert_array_equal(relative["reward"], absolute["reward"])
+
+
+@pytest.mark.ray
 def test_a_policy_acts_as_its_module_does(checkpoints):
     loaded = checkpoint.read(checkpoints["plain"], None, {})
     policy = checkpoint.trained_policy(loaded)

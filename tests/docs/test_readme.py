@@ -1,0 +1,69 @@
+"""What the README says of the package is true."""
+
+import dataclasses
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from rllib_mec import registry
+from rllib_mec.system import Scenario
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = sorted((ROOT / "tuned_examples").glob("*.yaml"))
+
+
+def _value(value):
+    if isinstance(value, tuple):
+        return f"[{', '.join(_value(v) for v in value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def row(field):
+    """The README's row about a field of the scenario."""
+    meta = field.metadata
+    cells = (_value(field.default), meta["unit"], meta["meaning"], meta["source"])
+    return f"| `{field.name}` | {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Scenario), ids=lambda field: field.name)
+def test_the_scenario_table_holds_every_constant(field):
+    assert row(field) in README
+
+
+def test_the_results_are_those_that_are_kept():
+    file = ROOT / "tests" / "benchmarks" / "published.py"
+    spec = importlib.util.spec_from_file_location("published", file)
+    published = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(published)
+    report = json.loads((published.RESULTS / "published_6ue.json").read_text())
+    assert published.table(report) in README
+    assert report["command"] in README
+
+
+@pytest.mark.parametrize("name", [*registry.ALGORITHMS, *registry.ENVIRONMENTS])
+def test_names_are_explained(name):
+    assert f"`{name}`" in README
+
+
+def test_files_that_are_named_exist():
+    named = set(
+        re.findall(r"(?:tuned_examples|tests|rllib_mec)/[\w/.-]+\.(?:yaml|py|json)", README)
+    )
+    assert len(named) > 4
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_tuned_examples_can_be_run(file):
+    from rllib_mec.experiment.plan import prepare
+    from rllib_mec.experiment.spec import read_file
+
+    (experiment,) = read_file(file, {})
+    plan = prepare(experiment)
+    assert plan.num_trials == 1
+    assert experiment.name == file.stem
+    assert file.read_text(encoding="utf-8").startswith("# ")
