@@ -34,6 +34,16 @@ class FakeTrial:
         return self.status == "TERMINATED"
 
 
+@pytest.fixture(autouse=True)
+def signals_arrive():
+    """Whoever runs the tests in the background may have had signals ignored, for children too."""
+    numbers = (signal.SIGINT, signal.SIGHUP)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def tune_stopped(monkeypatch):
     """Stands in for Tune, which listens to SIGUSR1."""
