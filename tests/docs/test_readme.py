@@ -49,6 +49,25 @@ def test_names_are_explained(name):
     assert f"`{name}`" in README
 
 
+def test_the_yaml_that_is_shown_is_accepted(tmp_path):
+    from rllib_mec.experiment.plan import prepare
+    from rllib_mec.experiment.spec import read_file
+
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    file = tmp_path / "readme.yaml"
+    file.write_text(block)
+    (experiment,) = read_file(file, {})
+    assert prepare(experiment).num_trials == 3
+
+
+def test_the_python_that_is_shown_runs(ray_session, capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    scope: dict = {}
+    exec(block, scope)
+    scope["algorithm"].stop()
+    assert "total_delay_min" in capsys.readouterr().out
+
+
 def test_files_that_are_named_exist():
     named = set(
         re.findall(r"(?:tuned_examples|tests|rllib_mec)/[\w/.-]+\.(?:yaml|py|json)", README)
