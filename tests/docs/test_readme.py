@@ -44,6 +44,14 @@ def test_the_results_are_those_that_are_kept():
     assert report["command"] in README
 
 
+def test_the_speeds_are_those_that_are_kept():
+    report = json.loads((ROOT / "tests/benchmarks/results/throughput.json").read_text())
+    for work in ("large", "small"):
+        ratios = report[work]["ratios"]
+        names = ("batched_over_stock", "batched_over_episodes", "batched_over_bare")
+        assert " | ".join(f"{ratios[name]:.2f}" for name in names) in README
+
+
 @pytest.mark.parametrize("name", [*registry.ALGORITHMS, *registry.ENVIRONMENTS])
 def test_names_are_explained(name):
     assert f"`{name}`" in README
