@@ -23,6 +23,11 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     unknown scenario 'urban': expected one of published, published-8bit
     """
     options = sorted(known)
-    close = difflib.get_close_matches(str(name), options, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(options)}"
-    return InputError(f"unknown {kind} {name!r}: {hint}")
+    hint = did_you_mean(str(name), options) or f" expected one of {', '.join(options)}"
+    return InputError(f"unknown {kind} {name!r}:{hint}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns " did you mean 'gamma'?", or "" where no known name is near."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" did you mean {close[0]!r}?" if close else ""

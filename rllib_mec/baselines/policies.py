@@ -6,7 +6,8 @@ a leading axis of ``env.num_envs``. ``random`` acts in any environment; the othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import abc
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -45,16 +46,11 @@ class Random:
         return {agent: space.sample() for agent, space in self._spaces.items()}
 
 
-class _SystemPolicy:
+class _SystemPolicy(abc.ABC):
     """A policy for the mobile edge environment, which may look at the whole system."""
 
     def __init__(self, env: BatchedEnv, seed: np.random.SeedSequence) -> None:
-        if not isinstance(env, BatchedMECEnv):
-            name = next(name for name, policy in POLICIES.items() if policy is type(self))
-            raise InputError(
-                f"{name} knows the environment mec (with turn_based: false) alone: expected that "
-                "one, or another algorithm"
-            )
+        assert isinstance(env, BatchedMECEnv)  # make_policy has seen to it
         self.scenario: Scenario = env.scenario
         self.best_retention: float = highest_useful_retention(env.scenario)
 
@@ -66,9 +62,9 @@ class _SystemPolicy:
             emulator = {"keep": retention == env.simulator.cached, "retention": retention}
         return {CASE_DECISION: server, EMULATOR_CONFIG: emulator}
 
+    @abc.abstractmethod
     def decide(self, env: BatchedMECEnv) -> tuple[Bools, Floats]:
         """Returns z and E, (B, N) each."""
-        raise NotImplementedError
 
 
 class Hold(_SystemPolicy):
@@ -98,13 +94,13 @@ class Greedy(_SystemPolicy):
         return greedy.best_actions(self.scenario, env.simulator.tasks, env.simulator.cached)
 
 
-POLICIES: dict[str, Callable[[BatchedEnv, np.random.SeedSequence], Policy]] = {
+POLICIES: dict[str, type[Random] | type[_SystemPolicy]] = {
     "random": Random,
     "hold": Hold,
     "all-server": AllServer,
     "greedy": Greedy,
 }
-"""Makers of the policies that learn nothing, by their names in the registry."""
+"""The policies that learn nothing, by their names in the registry."""
 
 
 def make_policy(name: str, env: BatchedEnv, seed: np.random.SeedSequence) -> Policy:
@@ -115,4 +111,10 @@ def make_policy(name: str, env: BatchedEnv, seed: np.random.SeedSequence) -> Pol
     """
     if name not in POLICIES:
         raise unknown_name("baseline", name, POLICIES)
-    return POLICIES[name](env, seed)
+    policy = POLICIES[name]
+    if issubclass(policy, _SystemPolicy) and not isinstance(env, BatchedMECEnv):
+        raise InputError(
+            f"{name} knows the environment mec (with turn_based: false) alone: expected that one, "
+            "or another algorithm"
+        )
+    return policy(env, seed)

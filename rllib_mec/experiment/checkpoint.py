@@ -26,8 +26,9 @@ _MODULES = Path("learner_group", "learner", "rl_module")
 class Checkpoint:
     """What a checkpoint directory says about itself.
 
+    path: of the directory.
     config: the algorithm's configuration, with the environment that is to be evaluated.
-    env: that environment's name; ``env_config``: its configuration.
+    env: that environment; ``env_config``: its configuration.
     """
 
     path: Path

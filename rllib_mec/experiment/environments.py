@@ -18,8 +18,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rllib_mec.errors import InputError
-from rllib_mec.experiment.spec import did_you_mean
+from rllib_mec.errors import InputError, did_you_mean
 from rllib_mec.registry import ENVIRONMENTS
 
 PETTINGZOO = "pettingzoo:"

@@ -22,7 +22,7 @@ from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.experiment import checkpoint, environments
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.batched_env import batched
-from rllib_mec.hmppo.callbacks import EPISODE_METRICS
+from rllib_mec.hmppo.callbacks import reported_metrics
 from rllib_mec.hmppo.sampling import why_not_batched
 
 Metrics = dict[str, NDArray[np.float64]]
@@ -91,6 +91,7 @@ def evaluate(
     if isinstance(loaded.config, BaselineConfig):
         name = loaded.config.policy
         return _evaluate_baseline(name, loaded.env, loaded.env_config, episodes, seed)
+    loaded.config.callbacks_class = []  # those of training; they would also rule out batches
     single = loaded.env.check(loaded.env_config)
     if isinstance(loaded.config, HMPPOConfig) and not why_not_batched(loaded.config, single):
         policy = checkpoint.trained_policy(loaded)
@@ -134,7 +135,6 @@ def _sample(loaded: checkpoint.Checkpoint, episodes: int, seed: int) -> Metrics:
     # One environment: of several, those with short episodes would be counted more often.
     config.env_runners(num_env_runners=0, num_envs_per_env_runner=1, explore=False)
     config.debugging(seed=int(stream.generate_state(1)[0]) >> 1)
-    config.callbacks_class = []
     config.validate()
     config.freeze()
     default = MultiAgentEnvRunner if config.is_multi_agent else SingleAgentEnvRunner
@@ -153,10 +153,8 @@ def _sample(loaded: checkpoint.Checkpoint, episodes: int, seed: int) -> Metrics:
 def _episode_metrics(episode: Any) -> dict[str, float]:
     if not hasattr(episode, "agent_episodes"):
         return {"reward": float(episode.get_return())}
-    for info in episode.get_infos(-1).values():
-        if EPISODE_METRICS in info:
-            return dict(info[EPISODE_METRICS])
-    return {"reward": float(episode.get_return()) / len(episode.agent_episodes)}
+    mean_return = float(episode.get_return()) / len(episode.agent_episodes)
+    return dict(reported_metrics(episode.get_infos(-1)) or {"reward": mean_return})
 
 
 def summarise(values: NDArray[np.float64]) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from rllib_mec import registry
-from rllib_mec.errors import InputError
+from rllib_mec.errors import InputError, did_you_mean
 from rllib_mec.experiment import environments, search_space, settings
-from rllib_mec.experiment.spec import Experiment, did_you_mean
+from rllib_mec.experiment.spec import Experiment
 from rllib_mec.hmppo.callbacks import EpisodeMetrics
+from rllib_mec.hmppo.config import module_of_agent
 
 _STORED_AS = {"lambda_": "lambda", "input_": "input", "callbacks_class": "callbacks"}
 """Settings that RLlib keeps in a config's dictionary under another name."""
@@ -110,25 +111,20 @@ def _one_module_per_agent(config: Any, env: Any) -> None:
     from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
     if isinstance(env, MultiAgentEnv) and config.policies == AlgorithmConfig().policies:
-        config.multi_agent(policies=set(env.possible_agents), policy_mapping_fn=agent_of)
+        config.multi_agent(policies=set(env.possible_agents), policy_mapping_fn=module_of_agent)
 
 
 def _report_episode_metrics(config: Any, env: Any) -> None:
     """Puts what the environment says about its episodes into the results of any algorithm."""
     from ray.rllib.callbacks.callbacks import RLlibCallback
     from ray.rllib.env.multi_agent_env import MultiAgentEnv
+    from ray.rllib.utils import force_list
 
     if not isinstance(env, MultiAgentEnv):
         return
-    given = config.callbacks_class
-    own = [c for c in (given if isinstance(given, list) else [given]) if c is not RLlibCallback]
+    own = [c for c in force_list(config.callbacks_class) if c is not RLlibCallback]
     if not any(issubclass(c, EpisodeMetrics) for c in own):
         config.callbacks([*own, EpisodeMetrics])
-
-
-def agent_of(agent: str, *_: Any, **__: Any) -> str:
-    """Maps each agent to the module of the same name."""
-    return agent
 
 
 def _param_space(

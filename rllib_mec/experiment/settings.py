@@ -21,10 +21,10 @@ from typing import Any
 
 import pydantic
 
-from rllib_mec.errors import InputError
+from rllib_mec.errors import InputError, did_you_mean
 from rllib_mec.experiment import old_names
 from rllib_mec.experiment.environments import import_attribute
-from rllib_mec.experiment.spec import did_you_mean, is_number
+from rllib_mec.experiment.spec import is_number
 
 _SETTERS = (
     "resources",

@@ -34,15 +34,14 @@ The values above are the defaults, except for `run`, `env`, `stop` and `config`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 
-from rllib_mec.errors import InputError
+from rllib_mec.errors import InputError, did_you_mean
 from rllib_mec.experiment import old_names
 from rllib_mec.source import Source, read_yaml
 
@@ -187,12 +186,6 @@ def check_result_key(key: str, place: str) -> None:
         RESULT_GROUPS
     )
     raise InputError(f"{place}: unknown result {key!r}:{did_you_mean(key, RESULT_KEYS)} {expected}")
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Returns " did you mean 'gamma'?", or "" where no known name is near."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" did you mean {close[0]!r}?" if close else ""
 
 
 def _with_flags(form: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:

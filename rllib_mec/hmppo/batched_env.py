@@ -16,13 +16,16 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_mec.errors import InputError
-from rllib_mec.hmppo.callbacks import EPISODE_METRICS
+from rllib_mec.hmppo.callbacks import reported_metrics
 
 Observations = dict[str, Any]
 
 
 class BatchedEnv(Protocol):
-    """B environments in lockstep: their episodes start together and end together."""
+    """B environments in lockstep: their episodes start together and end together.
+
+    Every step returns new arrays: what was observed before is still in use.
+    """
 
     num_envs: int
     action_spaces: Mapping[str, Any]
@@ -114,9 +117,7 @@ class BatchOfOne:
         return self._batch(observations), np.array([reward]), ended, cut
 
     def episode_metrics(self) -> dict[str, NDArray[np.float64]]:
-        reported: Mapping[str, float] = {"reward": self._return}
-        for info in self._infos.values():
-            reported = info.get(EPISODE_METRICS, reported)
+        reported = reported_metrics(self._infos) or {"reward": self._return}
         return {name: np.array([float(value)]) for name, value in reported.items()}
 
     def _batch(self, observations: Mapping[str, Any]) -> Observations:

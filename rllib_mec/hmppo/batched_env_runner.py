@@ -54,7 +54,9 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             rounded up to multiples of B.
         """
         if random_actions:
-            raise NotImplementedError("random_actions: expected False in the batched runner")
+            raise ValueError(
+                "random_actions = True: expected False, PPO learns from its own actions"
+            )
         if explore is None:
             explore = self.config.explore
         if num_timesteps is None and num_episodes is None:
@@ -78,19 +80,20 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
     def _step(self, recorder: Recorder, explore: bool) -> bool:
         """Takes one step in all environments; returns whether their episodes have ended."""
         if self._observations is None:
-            self._observations = self._batch.reset(None if self._seeded else self._seed)
+            self._observations = _flat(self._batch.reset(None if self._seeded else self._seed))
             self._seeded = True
             self._episode_steps, self._began = 0, time.perf_counter()
             self._returns = np.zeros(self.num_envs)
         team = self.module.team
-        observed = {a: torch.as_tensor(self._observations[a]).flatten(1) for a in team.agents}
-        actions, log_probs, parameters = self.module.act(observed, explore=explore)
-        self._observations, rewards, terminated, truncated = self._batch.step(
+        observed = self._observations
+        actions, log_probs, parameters = self.module.act(
+            {a: torch.as_tensor(observed[a]) for a in team.agents}, explore=explore
+        )
+        following, rewards, terminated, truncated = self._batch.step(
             {a: team.codecs[a].to_env(actions[a]) for a in team.agents}
         )
-        recorder.add(
-            _arrays(observed), _arrays(actions), _arrays(log_probs), _arrays(parameters), rewards
-        )
+        recorder.add(observed, _arrays(actions), _arrays(log_probs), _arrays(parameters), rewards)
+        self._observations = _flat(following)
         self._returns += rewards
         self._episode_steps += 1
         if not (terminated or truncated):
@@ -105,6 +108,11 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         recorder.end_piece(self._observations, terminated)
         self._observations = None
         return True
+
+
+def _flat(observations: dict[str, Any]) -> dict[str, Any]:
+    """Observations as the networks take them, (B, observation_size) float32 of each agent."""
+    return {a: np.asarray(o, np.float32).reshape(len(o), -1) for a, o in observations.items()}
 
 
 def _arrays(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:

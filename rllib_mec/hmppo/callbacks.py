@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 EPISODE_METRICS = "episode_metrics"
 """Key of an agent's last infos, and of the results under ``env_runners``."""
+
+
+def reported_metrics(infos: Mapping[str, Mapping[str, Any]]) -> Mapping[str, float] | None:
+    """Returns what the agents' last infos say of the episode, None if they say nothing."""
+    return next((info[EPISODE_METRICS] for info in infos.values() if EPISODE_METRICS in info), None)
 
 
 class EpisodeMetrics(RLlibCallback):
@@ -26,8 +32,7 @@ class EpisodeMetrics(RLlibCallback):
         metrics_logger: Any = None,
         **kwargs: Any,
     ) -> None:
-        infos = episode.get_infos(-1).values()
-        reported = next((info[EPISODE_METRICS] for info in infos if EPISODE_METRICS in info), None)
+        reported = reported_metrics(episode.get_infos(-1))
         if reported is None:
             chunks = [*prev_episode_chunks, episode]
             returns = sum(chunk.get_return() for chunk in chunks)

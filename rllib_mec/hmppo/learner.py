@@ -118,6 +118,8 @@ class HMPPOTorchLearner(PPOTorchLearner):
         What RLlib's own step does besides (a metric and a check of every gradient, each time)
         costs as much as learning does with small networks.
         """
+        if self._grad_scalers is not None or self._lr_scheduler_classes is not None:
+            return super()._uncompiled_update(batch, **kwargs)
         outputs = self.module.forward_train(batch)
         losses = self.compute_losses(fwd_out=outputs, batch=batch)
         torch.autograd.backward(list(losses.values()))
@@ -146,17 +148,16 @@ class HMPPOTorchLearner(PPOTorchLearner):
         """Yields row indices; ``total`` > 0 fixes their number, as several learners need it."""
         per_epoch = max(rows // size, 1)
         for count in range(total or epochs * per_epoch):
-            position = count % per_epoch
-            if position == 0:
+            start = count % per_epoch * size
+            if start == 0:
                 order = (
                     torch.randperm(rows, generator=self._minibatch_generator)
                     if shuffle
                     else torch.arange(rows)
                 ).to(self._device)
             # The last minibatch of an epoch takes the remainder, so that no row is left out.
-            yield order[position * size : rows if position == per_epoch - 1 else None][
-                : size if position < per_epoch - 1 else None
-            ]
+            is_last = (count + 1) % per_epoch == 0
+            yield order[start : rows if is_last else start + size]
 
     @torch.no_grad()
     def module_batches(self, team_batch: TeamBatch) -> ModuleBatches:
@@ -200,9 +201,10 @@ class HMPPOTorchLearner(PPOTorchLearner):
                     Columns.OBS: observed[agent],
                     Columns.ACTIONS: actions[agent],
                     Columns.ACTION_LOGP: tensors["log_probs"][agent],
-                    Columns.ACTION_DIST_INPUTS: tensors["parameters"][agent],
                     Postprocessing.ADVANTAGES: normalised(returns - baseline),
                 }
+                if self._module_configs[agent].use_kl_loss:
+                    batch[agent][Columns.ACTION_DIST_INPUTS] = tensors["parameters"][agent]
         return {mid: batch[mid] for mid in batch if self.should_module_be_updated(mid)}
 
     def compute_loss_for_module(

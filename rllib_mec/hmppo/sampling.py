@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.utils import force_list
 
 from rllib_mec.hmppo.batched_env import has_batched_form
 from rllib_mec.hmppo.batched_env_runner import BatchedEnvRunner
@@ -34,6 +35,8 @@ def why_not_batched(config: Any, env: Any) -> str | None:
             return f"{name}_connector is set"
     if not config.normalize_actions:
         return "normalize_actions is false"
+    if config.restart_failed_sub_environments:
+        return "restart_failed_sub_environments is true"
     return _hook_per_episode(config)
 
 
@@ -42,12 +45,8 @@ def _hook_per_episode(config: Any) -> str | None:
         if getattr(config, f"callbacks_{hook}", None):
             return f"the callback {hook} is set"
         passive = (getattr(RLlibCallback, hook, None), getattr(EpisodeMetrics, hook, None))
-        for callback in _as_list(config.callbacks_class):
+        for callback in force_list(config.callbacks_class):
             in_batches = hasattr(callback, "on_batched_episodes_end")
             if getattr(callback, hook, None) not in passive and not in_batches:
                 return f"{callback.__name__}.{hook} is called per episode"
     return None
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -31,8 +31,8 @@ import torch  # noqa: E402
 from bare_loop import BareLoop  # noqa: E402
 from ray.rllib.algorithms.ppo import PPOConfig  # noqa: E402
 
-from rllib_mec.experiment.plan import agent_of  # noqa: E402
 from rllib_mec.hmppo import HMPPOConfig  # noqa: E402
+from rllib_mec.hmppo.config import module_of_agent  # noqa: E402
 from rllib_mec.registry import register  # noqa: E402
 
 TASKS = 50
@@ -89,7 +89,9 @@ def stock(work: dict[str, Any], num_envs: int) -> Training:
     steps = work["num_envs"] * TASKS
     env_config = {"num_ues": work["num_ues"], "turn_based": True}
     config = PPOConfig().environment("mec", env_config=env_config)
-    config.multi_agent(policies={"case_decision", "emulator_config"}, policy_mapping_fn=agent_of)
+    config.multi_agent(
+        policies={"case_decision", "emulator_config"}, policy_mapping_fn=module_of_agent
+    )
     config.env_runners(num_env_runners=0, num_envs_per_env_runner=num_envs)
     config.training(
         train_batch_size_per_learner=2 * steps,  # two turns per task

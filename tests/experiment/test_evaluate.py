@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pyarrow import parquet
+from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import checkpoint
@@ -22,14 +23,16 @@ def checkpoints(ray_session, tmp_path_factory):
     """Checkpoints of one iteration each: HMPPO (plain and shared over entities), and PPO."""
     from ray.rllib.algorithms.ppo import PPOConfig
 
-    from rllib_mec.experiment.plan import agent_of
+    from rllib_mec.hmppo.config import module_of_agent
 
     configs = {
         "plain": HMPPOConfig().environment("mec", env_config=TINY),
         "shared": HMPPOConfig().environment("mec", env_config=TINY).training(entity_shared=True),
         "turn_based": PPOConfig()
         .environment("mec", env_config={**TINY, "turn_based": True})
-        .multi_agent(policies={"case_decision", "emulator_config"}, policy_mapping_fn=agent_of)
+        .multi_agent(
+            policies={"case_decision", "emulator_config"}, policy_mapping_fn=module_of_agent
+        )
         .training(num_epochs=1),
         "single_agent": PPOConfig().environment("CartPole-v1").training(num_epochs=1),
     }
@@ -125,6 +128,27 @@ def test_a_policy_acts_as_its_module_does(checkpoints):
     # RLlib's [-1, 1] is the environment's [0.2, 0.8].
     retention = 0.5 + 0.3 * forward["emulator_config"]["actions"].numpy().clip(-1, 1)
     np.testing.assert_allclose(retention, actions["emulator_config"], atol=1e-6)
+
+
+class PerEpisode(RLlibCallback):
+    """Makes training sample by episodes; evaluation runs no callbacks."""
+
+    def on_episode_end(self, **kwargs):
+        pass
+
+
+@pytest.mark.ray
+def test_callbacks_of_training_are_not_run(checkpoints, tmp_path):
+    config = HMPPOConfig().environment("mec", env_config=TINY).callbacks(PerEpisode)
+    algorithm = config.build_algo()
+    algorithm.restore_from_path(str(checkpoints["plain"]))
+    algorithm.save_to_path(str(tmp_path / "checkpoint"))
+    algorithm.stop()
+    metrics, expected = (
+        evaluate(str(path), None, {}, 4, 0)
+        for path in (tmp_path / "checkpoint", checkpoints["plain"])
+    )
+    np.testing.assert_array_equal(metrics["reward"], expected["reward"])
 
 
 @pytest.mark.ray

@@ -12,9 +12,10 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import environments, old_names
-from rllib_mec.experiment.plan import agent_of, prepare
+from rllib_mec.experiment.plan import prepare
 from rllib_mec.experiment.settings import apply, settings_of
 from rllib_mec.experiment.spec import make
+from rllib_mec.hmppo.config import module_of_agent
 
 
 class OwnConfig(PPOConfig):
@@ -151,7 +152,7 @@ def planned(**form):
 def test_each_agent_gets_a_module_of_its_own():
     config = planned(env="pettingzoo:mpe2.simple_speaker_listener_v4").configs[0]
     assert set(config.policies) == {"speaker_0", "listener_0"}
-    assert config.policy_mapping_fn is agent_of
+    assert config.policy_mapping_fn is module_of_agent
     shared = planned(env="pettingzoo:mpe2.simple_spread_v3", config={"policies": ["all"]})
     assert set(shared.configs[0].policies) == {"all"}
 

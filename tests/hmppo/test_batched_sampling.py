@@ -118,6 +118,38 @@ def test_without_exploration_it_takes_the_most_probable_actions():
             np.testing.assert_allclose(actions, expected[agent].numpy(), atol=1e-6)
 
 
+class Images:
+    """Two environments whose observations are small images of bytes."""
+
+    def __init__(self, env):
+        self.env, self.num_envs = env, env.num_envs
+
+    def _images(self, observations):
+        return {
+            a: o.round().astype(np.int8).reshape(len(o), 2, -1) for a, o in observations.items()
+        }
+
+    def reset(self, seed=None):
+        return self._images(self.env.reset(seed))
+
+    def step(self, actions):
+        observations, *rest = self.env.step(actions)
+        return self._images(observations), *rest
+
+    def episode_metrics(self):
+        return self.env.episode_metrics()
+
+
+def test_observations_of_other_shapes_and_types_become_rows_of_floats():
+    sampler = runner(config(num_envs=2))
+    sampler._batch = Images(sampler._batch)
+    [batch] = sampler.sample(num_timesteps=6)
+    for columns in (batch.observations, batch.final_observations):
+        assert columns["case_decision"].dtype == np.float32
+        assert columns["case_decision"].shape[1:] == (8,)
+    assert np.abs(batch.observations["case_decision"]).max() >= 1
+
+
 class PerEpisode(RLlibCallback):
     def on_episode_step(self, **kwargs):
         pass
@@ -146,6 +178,10 @@ def test_custom_metrics_of_all_episodes():
         (lambda c: c.callbacks(PerEpisode), "PerEpisode.on_episode_step is called per episode"),
         (lambda c: c.callbacks(on_episode_end=print), "the callback on_episode_end is set"),
         (lambda c: c.environment(normalize_actions=False), "normalize_actions is false"),
+        (
+            lambda c: c.fault_tolerance(restart_failed_sub_environments=True),
+            "restart_failed_sub_environments is true",
+        ),
         (
             lambda c: c.env_runners(module_to_env_connector=lambda *_: []),
             "module_to_env_connector is set",

@@ -98,12 +98,11 @@ def test_observations_to_learn_from_are_those_that_were_acted_on(learner):
     """Recomputed parameters equal the stored ones, so that the first ratio is 1."""
     policy = learner.module
     episode = toy_episode(learner.plan.team, 12, policy=policy)
-    batch = learner.module_batches(team_batch(learner, [episode]))
-    out = policy.forward_train(batch)
+    stored = team_batch(learner, [episode])
+    out = policy.forward_train(learner.module_batches(stored))
     for agent in AGENTS:
-        torch.testing.assert_close(
-            out[agent][Columns.ACTION_DIST_INPUTS], batch[agent][Columns.ACTION_DIST_INPUTS]
-        )
+        parameters = torch.as_tensor(stored.parameters[agent])
+        torch.testing.assert_close(out[agent][Columns.ACTION_DIST_INPUTS], parameters)
 
 
 def team_batch(learner, episodes):

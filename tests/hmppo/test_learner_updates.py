@@ -1,5 +1,7 @@
 """What an update moves, and what it must leave alone."""
 
+import functools
+
 import pytest
 import torch
 from ray.rllib.algorithms.ppo import PPOConfig
@@ -175,6 +177,18 @@ def test_gradients_are_clipped_for_each_module_on_its_own():
         optimizer.register_step_pre_hook(record)
     learner._update(batch_for(learner))
     assert seen == pytest.approx(dict.fromkeys(MODULES, 1e-3), rel=1e-2)
+
+
+def test_torchs_schedulers_step_with_every_minibatch():
+    """A setting that RLlib's own step carries out."""
+    halving = functools.partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    learner = toy_learner(toy_config(lr=1e-2).experimental(_torch_lr_scheduler_classes=[halving]))
+    batch = batch_for(learner)
+    for _ in range(3):
+        learner._update(batch)
+        learner.after_gradient_based_update(timesteps={"num_env_steps_sampled_lifetime": 0})
+    for module_id in MODULES:
+        assert learner.get_optimizer(module_id).param_groups[0]["lr"] < 1e-2
 
 
 def test_learning_rates_follow_their_schedule():
