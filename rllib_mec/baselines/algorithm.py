@@ -12,8 +12,8 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LI
 
 from rllib_mec.baselines.episodes import play
 from rllib_mec.baselines.policies import make_policy
-from rllib_mec.hmppo.batched_env import batched, single_env
-from rllib_mec.hmppo.callbacks import EPISODE_METRICS
+from rllib_mec.hmppo.sampling.batched_env import batched, single_env
+from rllib_mec.hmppo.sampling.callbacks import EPISODE_METRICS
 
 
 class Baseline(Algorithm):

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rllib_mec.baselines.policies import Policy
-from rllib_mec.hmppo.batched_env import BatchedEnv
+from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 
 
 def play(env: BatchedEnv, policy: Policy, seed: Any = None) -> tuple[dict[str, NDArray[Any]], int]:

@@ -16,7 +16,7 @@ import numpy as np
 from rllib_mec.baselines import greedy
 from rllib_mec.envs import CASE_DECISION, EMULATOR_CONFIG, BatchedMECEnv
 from rllib_mec.errors import InputError, unknown_name
-from rllib_mec.hmppo.batched_env import BatchedEnv
+from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 from rllib_mec.system import Scenario
 from rllib_mec.system.emulator import highest_useful_retention
 from rllib_mec.system.radio import Bools, Floats

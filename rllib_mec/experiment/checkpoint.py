@@ -15,8 +15,8 @@ import torch
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import environments
-from rllib_mec.hmppo.batched_env import BatchedEnv
-from rllib_mec.hmppo.joint_policy import JointPolicy
+from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 
 _CONSTRUCTOR = "class_and_ctor_args.pkl"
 _MODULES = Path("learner_group", "learner", "rl_module")

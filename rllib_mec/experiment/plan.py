@@ -11,8 +11,8 @@ from rllib_mec import registry
 from rllib_mec.errors import InputError, did_you_mean
 from rllib_mec.experiment import environments, search_space, settings
 from rllib_mec.experiment.spec import Experiment
-from rllib_mec.hmppo.callbacks import EpisodeMetrics
 from rllib_mec.hmppo.config import module_of_agent
+from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
 
 _STORED_AS = {"lambda_": "lambda", "input_": "input", "callbacks_class": "callbacks"}
 """Settings that RLlib keeps in a config's dictionary under another name."""

@@ -16,15 +16,15 @@ from ray.rllib.policy.policy import PolicySpec
 from typing_extensions import Self
 
 from rllib_mec.errors import InputError, unknown_name
-from rllib_mec.hmppo.actor import Actor
-from rllib_mec.hmppo.batched_env import single_env
-from rllib_mec.hmppo.batched_env_runner import BatchedEnvRunner
-from rllib_mec.hmppo.callbacks import EpisodeMetrics
-from rllib_mec.hmppo.critic import CRITICS, Critic, CriticPlan
-from rllib_mec.hmppo.episodes_to_team_batch import EpisodesToTeamBatch
-from rllib_mec.hmppo.joint_policy import JointPolicy
-from rllib_mec.hmppo.networks import ACTIVATIONS
-from rllib_mec.hmppo.sampling import why_not_batched
+from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
+from rllib_mec.hmppo.modules.actor import Actor
+from rllib_mec.hmppo.modules.critic import CRITICS, Critic, CriticPlan
+from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.modules.networks import ACTIVATIONS
+from rllib_mec.hmppo.sampling.batched_env import single_env
+from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
+from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
+from rllib_mec.hmppo.sampling.choice import why_not_batched
 from rllib_mec.hmppo.team import Team
 
 MODEL_DEFAULTS: dict[str, Any] = {
@@ -96,13 +96,13 @@ class HMPPOConfig(PPOConfig):
 
         Args:
             critic: ``decision_point`` (default), ``joint_state`` or ``separate``; see
-                :mod:`rllib_mec.hmppo.critic`.
+                :mod:`rllib_mec.hmppo.modules.critic`.
             entity_shared: one small network shared by all entities of an observation, for
                 actors and critics, so that a policy runs with any number of entities; the
                 environment must declare ``num_entities``.
             batched: sample in batches of arrays, for environments that have such a form. None
-                (default): where it is possible, see :mod:`rllib_mec.hmppo.sampling`; True: or
-                else refuse the configuration; False: by RLlib's episodes.
+                (default): where it is possible, see :mod:`rllib_mec.hmppo.sampling.choice`;
+                True: or else refuse the configuration; False: by RLlib's episodes.
         """
         super().training(**kwargs)
         if critic is not NotProvided:
@@ -188,7 +188,7 @@ class HMPPOConfig(PPOConfig):
         self.policy_mapping_fn = module_of_agent
 
     def get_default_learner_class(self) -> type:
-        from rllib_mec.hmppo.learner import HMPPOTorchLearner
+        from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
 
         return HMPPOTorchLearner
 

@@ -18,7 +18,7 @@ _ROWS = ("observations", "actions", "log_probs", "parameters")
 
 @dataclasses.dataclass(slots=True)
 class TeamBatch:
-    """R steps in S segments (see :mod:`rllib_mec.hmppo.advantages`), segment by segment.
+    """R steps in S segments (see :mod:`rllib_mec.hmppo.learning.advantages`), segment by segment.
 
     observations: (R, observation_size) of each agent, slots empty.
     actions: flat actions, (R, size) of each agent. log_probs: (R,) of each agent.

@@ -7,7 +7,7 @@ from rllib_mec.baselines.episodes import play
 from rllib_mec.baselines.policies import POLICIES, make_policy
 from rllib_mec.envs import MECEnv, TurnBasedMECEnv
 from rllib_mec.errors import InputError
-from rllib_mec.hmppo.batched_env import BatchOfOne, batched
+from rllib_mec.hmppo.sampling.batched_env import BatchOfOne, batched
 from rllib_mec.system import Scenario
 from rllib_mec.system.scenario import EMULATOR_ACTIONS
 

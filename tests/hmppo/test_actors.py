@@ -9,8 +9,8 @@ from toy_teams import AGENTS, box, entity_team, random_batch, toy_team
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo import Team
-from rllib_mec.hmppo.actor import Actor
-from rllib_mec.hmppo.networks import ACTIVATIONS, EntityValue, mlp
+from rllib_mec.hmppo.modules.actor import Actor
+from rllib_mec.hmppo.modules.networks import ACTIVATIONS, EntityValue, mlp
 
 
 def build(team, agent, entities=None, hidden=(16, 12), log_std=-0.5, seed=0):

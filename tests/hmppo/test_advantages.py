@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rllib_mec.hmppo.advantages import lambda_returns, next_values, normalised
+from rllib_mec.hmppo.learning.advantages import lambda_returns, next_values, normalised
 
 
 def returns_of(rewards, values, lengths, final_values, terminated, gamma, lambda_):

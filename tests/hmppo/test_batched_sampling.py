@@ -13,8 +13,8 @@ from toy_teams import toy_config
 
 from rllib_mec.envs import BatchedMECEnv, MECEnv
 from rllib_mec.errors import InputError
-from rllib_mec.hmppo.batched_env_runner import BatchedEnvRunner
-from rllib_mec.hmppo.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
+from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
+from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
 from rllib_mec.registry import register
 from rllib_mec.system import Scenario
 

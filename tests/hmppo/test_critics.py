@@ -5,7 +5,7 @@ import torch
 from ray.rllib.core.columns import Columns
 from toy_teams import AGENTS, box, entity_team, random_batch, toy_team
 
-from rllib_mec.hmppo.critic import CENTRAL_CRITIC, Critic, CriticPlan
+from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, Critic, CriticPlan
 
 
 def build(plan, critic_id=CENTRAL_CRITIC, hidden=(16,)):

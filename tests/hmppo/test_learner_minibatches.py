@@ -8,8 +8,8 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from toy_teams import AGENTS, ID_ENTRY, toy_config, toy_episode, toy_learner
 
-from rllib_mec.hmppo.critic import CENTRAL_CRITIC, CRITICS
-from rllib_mec.hmppo.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
+from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
+from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS
 
 
 @pytest.fixture(scope="module")

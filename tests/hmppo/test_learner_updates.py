@@ -10,8 +10,8 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from toy_teams import AGENTS, toy_config, toy_episode, toy_learner
 
-from rllib_mec.hmppo.critic import CENTRAL_CRITIC
-from rllib_mec.hmppo.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
+from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
+from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC
 
 MODULES = (*AGENTS, CENTRAL_CRITIC)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rllib_mec.hmppo.losses import policy_loss, value_loss
+from rllib_mec.hmppo.learning.losses import policy_loss, value_loss
 
 
 @pytest.mark.parametrize(

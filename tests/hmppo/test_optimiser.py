@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rllib_mec.hmppo.optimiser import FusedAdam, clip_global_norm
+from rllib_mec.hmppo.learning.optimiser import FusedAdam, clip_global_norm
 
 
 def _network():

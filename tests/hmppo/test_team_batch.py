@@ -8,7 +8,7 @@ from ray.rllib.utils.minibatch_utils import ShardEpisodesIterator
 from toy_teams import AGENTS, ID_ENTRY, entity_team, toy_episode, toy_team
 
 from rllib_mec.hmppo.config import module_of_agent
-from rllib_mec.hmppo.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
+from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
 
 
 def batch_of(team, episodes):

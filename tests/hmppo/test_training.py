@@ -9,7 +9,7 @@ from ray.rllib.algorithms.ppo import ppo
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from toy_teams import MobileEdge, box, toy_config
 
-from rllib_mec.hmppo.critic import CENTRAL_CRITIC, CRITICS
+from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 

@@ -23,7 +23,7 @@ from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
-from rllib_mec.hmppo.networks import EntityValue, mlp
+from rllib_mec.hmppo.modules.networks import EntityValue, mlp
 from rllib_mec.hmppo.team import Team
 
 CRITICS = ("decision_point", "joint_state", "separate")

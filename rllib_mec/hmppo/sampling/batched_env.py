@@ -16,7 +16,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_mec.errors import InputError
-from rllib_mec.hmppo.callbacks import reported_metrics
+from rllib_mec.hmppo.sampling.callbacks import reported_metrics
 
 Observations = dict[str, Any]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.rllib.utils import metrics as names
 
-from rllib_mec.hmppo.callbacks import EPISODE_METRICS
+from rllib_mec.hmppo.sampling.callbacks import EPISODE_METRICS
 
 Floats = NDArray[np.float64]
 

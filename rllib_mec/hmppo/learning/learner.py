@@ -22,12 +22,12 @@ from ray.rllib.utils.metrics import (
 )
 from torch import Tensor, nn
 
-from rllib_mec.hmppo.advantages import lambda_returns, next_values, normalised
-from rllib_mec.hmppo.critic import Critic, CriticPlan
 from rllib_mec.hmppo.distributions import ActionDistribution
-from rllib_mec.hmppo.episodes_to_team_batch import TEAM_BATCH
-from rllib_mec.hmppo.losses import policy_loss, value_loss
-from rllib_mec.hmppo.optimiser import FusedAdam, clip_global_norm
+from rllib_mec.hmppo.learning.advantages import lambda_returns, next_values, normalised
+from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH
+from rllib_mec.hmppo.learning.losses import policy_loss, value_loss
+from rllib_mec.hmppo.learning.optimiser import FusedAdam, clip_global_norm
+from rllib_mec.hmppo.modules.critic import Critic, CriticPlan
 from rllib_mec.hmppo.team_batch import TeamBatch
 
 ModuleBatches = dict[str, dict[str, Tensor]]

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 
-from rllib_mec.hmppo.batched_env import BatchedEnv, batched
-from rllib_mec.hmppo.batched_metrics import count_steps, log_episodes
+from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
+from rllib_mec.hmppo.sampling.batched_metrics import count_steps, log_episodes
 from rllib_mec.hmppo.team_batch import Recorder, TeamBatch
 
 
@@ -23,7 +23,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
     """RLlib's multi-agent runner with another way to sample, for environments in batches.
 
     It needs an environment with a ``batched`` form, a :class:`JointPolicy`, and no connectors
-    but RLlib's default ones; see :mod:`rllib_mec.hmppo.sampling`.
+    but RLlib's default ones; see :mod:`rllib_mec.hmppo.sampling.choice`.
     """
 
     def make_env(self) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils import force_list
 
-from rllib_mec.hmppo.batched_env import has_batched_form
-from rllib_mec.hmppo.batched_env_runner import BatchedEnvRunner
-from rllib_mec.hmppo.callbacks import EpisodeMetrics
+from rllib_mec.hmppo.sampling.batched_env import has_batched_form
+from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
+from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
 
 _PER_EPISODE_HOOKS = (
     "on_episode_created",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rllib_mec.hmppo.action_codec import CONTINUOUS, ActionCodec
 from rllib_mec.hmppo.distributions import ActionDistribution, rllib_distribution
-from rllib_mec.hmppo.networks import EntityHeads, mlp
+from rllib_mec.hmppo.modules.networks import EntityHeads, mlp
 
 
 class Actor(TorchRLModule):

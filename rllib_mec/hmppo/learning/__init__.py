@@ -1,0 +1,1 @@
+"""Learning: from a batch of steps to advantages, losses and updates."""

@@ -1,0 +1,1 @@
+"""Sampling: environments in batches, and the metrics of their episodes."""
