@@ -95,7 +95,7 @@ class ActionCodec:
         return _rebuild(self.space, iter(values))
 
     def code(self, flat: Tensor) -> Tensor:
-        """Returns what other agents see of the actions, (B, code_size).
+        """Returns what other agents see of the actions, (…, code_size).
 
         A coin is -1 or 1; a choice among n is one-hot, n entries; a number is clipped to
         [-1, 1]. All zeros stand for "not decided yet".
@@ -108,7 +108,7 @@ class ActionCodec:
                 codes.append(column.clamp(-1, 1))
             else:
                 codes += [
-                    torch.nn.functional.one_hot(column[:, i].round().long(), n).to(flat.dtype)
+                    torch.nn.functional.one_hot(column[..., i].round().long(), n).to(flat.dtype)
                     for i, n in enumerate(leaf.choices)
                 ]
         return codes[0] if len(codes) == 1 else torch.cat(codes, dim=-1)

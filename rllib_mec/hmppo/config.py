@@ -19,8 +19,8 @@ from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.critic import CRITICS, Critic, CriticPlan
+from rllib_mec.hmppo.modules.dense import ACTIVATIONS
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
-from rllib_mec.hmppo.modules.networks import ACTIVATIONS
 from rllib_mec.hmppo.sampling.batched_env import single_env
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
@@ -34,6 +34,9 @@ MODEL_DEFAULTS: dict[str, Any] = {
 }
 """What ``model_config`` may hold, with its defaults."""
 
+
+OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
+"""RLlib's names, see :class:`~rllib_mec.hmppo.modules.observation_filter.ObservationFilter`."""
 
 _BOUNDS = {
     "gamma": (0.0, 1.0),
@@ -67,6 +70,8 @@ class HMPPOConfig(PPOConfig):
         self.critic: str = "decision_point"
         self.entity_shared: bool = False
         self.batched: bool | None = None
+        self.compiled: bool = False
+        self.mixed_precision: bool = False
         self.num_env_runners = 0
         self.num_envs_per_env_runner = 8
         self.train_batch_size_per_learner = 400
@@ -90,9 +95,11 @@ class HMPPOConfig(PPOConfig):
         critic: str = NotProvided,
         entity_shared: bool = NotProvided,
         batched: bool | None = NotProvided,
+        compiled: bool = NotProvided,
+        mixed_precision: bool = NotProvided,
         **kwargs: Any,
     ) -> Self:
-        """Sets training options; all of PPO's and three of HMPPO's own.
+        """Sets training options; all of PPO's and HMPPO's own.
 
         Args:
             critic: ``decision_point`` (default), ``joint_state`` or ``separate``; see
@@ -103,6 +110,9 @@ class HMPPOConfig(PPOConfig):
             batched: sample in batches of arrays, for environments that have such a form. None
                 (default): where it is possible, see :mod:`rllib_mec.hmppo.sampling.choice`;
                 True: or else refuse the configuration; False: by RLlib's episodes.
+            compiled: compile the update by ``torch.compile``, which takes seconds at the start and
+                needs a C++ compiler on CPUs; without one, training goes on uncompiled and says so.
+            mixed_precision: matrix products of the update in bfloat16.
         """
         super().training(**kwargs)
         if critic is not NotProvided:
@@ -111,13 +121,20 @@ class HMPPOConfig(PPOConfig):
             self.entity_shared = entity_shared
         if batched is not NotProvided:
             self.batched = batched
+        if compiled is not NotProvided:
+            self.compiled = compiled
+        if mixed_precision is not NotProvided:
+            self.mixed_precision = mixed_precision
         return self
 
     def validate(self) -> None:
         if self.critic not in CRITICS:
             raise unknown_name("critic", self.critic, CRITICS)
-        if not isinstance(self.entity_shared, bool):
-            raise InputError(f"entity_shared = {self.entity_shared!r}: expected true or false")
+        for name in ("entity_shared", "compiled", "mixed_precision"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")
+        if self.observation_filter not in OBSERVATION_FILTERS:
+            raise unknown_name("observation_filter", self.observation_filter, OBSERVATION_FILTERS)
         for name, (low, high) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -156,6 +173,7 @@ class HMPPOConfig(PPOConfig):
     def _set_modules(self, team: Team) -> None:
         networks = _checked_networks(self._model_config)
         networks["num_entities"] = team.require_entities() if self.entity_shared else None
+        networks["observation_filter"] = self.observation_filter == "MeanStdFilter"
         plan = CriticPlan(self.critic, team, self.entity_shared)
         specs = {
             agent: RLModuleSpec(

@@ -2,13 +2,14 @@
 
 Parameters and actions are flat vectors as laid out by
 :class:`~rllib_mec.hmppo.action_codec.ActionCodec`: leaf after leaf, a continuous leaf with its
-means first and its log standard deviations after them.
+means first and its log standard deviations after them. Leading axes, written … here, may be any.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import gymnasium as gym
 import torch
@@ -16,44 +17,236 @@ from ray.rllib.core.distribution.torch.torch_distribution import TorchDistributi
 from torch import Tensor
 from torch.nn import functional
 
-from rllib_mec.hmppo.action_codec import BINARY, CONTINUOUS, ActionCodec, Leaf
+from rllib_mec.hmppo.action_codec import BINARY, CATEGORICAL, CONTINUOUS, ActionCodec, Leaf
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class ActionDistribution:
-    """Distribution of actions (B, size) with parameters (B, num_parameters)."""
+class LeafDistribution(Protocol):
+    """Distribution of one leaf's entries, independent of each other.
 
-    def __init__(self, codec: ActionCodec, parameters: Tensor) -> None:
-        self.codec = codec
-        sizes = [leaf.num_parameters for leaf in codec.leaves]
-        parts = (parameters,) if len(sizes) == 1 else parameters.split(sizes, dim=-1)
-        self._parts = list(zip(codec.leaves, parts, strict=True))
+    Gradients are with respect to the parameters, of the sum of what they are the gradient of.
+    """
 
-    def sample(self) -> Tensor:
-        """Draws actions, (B, size)."""
-        return _join([_sample(leaf, p) for leaf, p in self._parts])
+    def __init__(self, leaf: Leaf, parameters: Tensor) -> None: ...
+
+    def sample(self, noise: Tensor) -> Tensor: ...
+
+    def mode(self) -> Tensor: ...
+
+    def log_prob(self, actions: Tensor) -> Tensor: ...
+
+    def log_prob_gradient(self, actions: Tensor) -> Tensor: ...
+
+    def entropy(self) -> Tensor: ...
+
+    def entropy_gradient(self) -> Tensor: ...
+
+    def kl(self, other: Any) -> Tensor: ...
+
+    def kl_gradient(self, other: Any) -> Tensor:
+        """Of ``kl`` with respect to the parameters of ``other``."""
+
+
+class Coins:
+    """Independent coins; the parameters are logits."""
+
+    def __init__(self, leaf: Leaf, parameters: Tensor) -> None:
+        self.logits = parameters
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return (noise < torch.sigmoid(self.logits)).to(self.logits.dtype)
 
     def mode(self) -> Tensor:
-        """Returns the most probable actions, (B, size)."""
-        return _join([_mode(leaf, p) for leaf, p in self._parts])
+        return (self.logits > 0).to(self.logits.dtype)
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Log probability (density) of flat actions, (B,)."""
-        columns = self.codec.split(actions)
-        return _total(
-            _log_prob(leaf, p, a) for (leaf, p), a in zip(self._parts, columns, strict=True)
+        # log sigmoid(+-l): the sign picks the outcome that happened.
+        return functional.logsigmoid(self.logits * (2 * actions - 1)).sum(-1)
+
+    def log_prob_gradient(self, actions: Tensor) -> Tensor:
+        return actions - torch.sigmoid(self.logits)
+
+    def entropy(self) -> Tensor:
+        p = torch.sigmoid(self.logits)
+        return (functional.softplus(self.logits) - p * self.logits).sum(-1)
+
+    def entropy_gradient(self) -> Tensor:
+        p = torch.sigmoid(self.logits)
+        return self.logits * p * (p - 1)
+
+    def kl(self, other: Coins) -> Tensor:
+        p = torch.sigmoid(self.logits)
+        difference = functional.softplus(other.logits) - functional.softplus(self.logits)
+        return (p * (self.logits - other.logits) + difference).sum(-1)
+
+    def kl_gradient(self, other: Coins) -> Tensor:
+        return torch.sigmoid(other.logits) - torch.sigmoid(self.logits)
+
+
+class Choices:
+    """One choice per entry; the parameters are each entry's logits, one entry after the other."""
+
+    def __init__(self, leaf: Leaf, parameters: Tensor) -> None:
+        self.sizes = list(leaf.choices)
+        self.log_probs = [
+            functional.log_softmax(part, dim=-1) for part in parameters.split(self.sizes, dim=-1)
+        ]
+
+    def sample(self, noise: Tensor) -> Tensor:
+        draws = []
+        for logp, uniform in zip(self.log_probs, noise.split(1, dim=-1), strict=True):
+            below = logp.exp().cumsum(dim=-1)[..., :-1] <= uniform
+            draws.append(below.sum(dim=-1, keepdim=True))
+        return torch.cat(draws, dim=-1).to(noise.dtype)
+
+    def mode(self) -> Tensor:
+        best = [logp.argmax(dim=-1) for logp in self.log_probs]
+        return torch.stack(best, dim=-1).to(self.log_probs[0].dtype)
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        chosen = actions.round().long().split(1, dim=-1)
+        pairs = zip(self.log_probs, chosen, strict=True)
+        return _total(logp.gather(-1, column).squeeze(-1) for logp, column in pairs)
+
+    def log_prob_gradient(self, actions: Tensor) -> Tensor:
+        chosen = actions.round().long().unbind(dim=-1)
+        return torch.cat(
+            [
+                functional.one_hot(column, size) - logp.exp()
+                for logp, column, size in zip(self.log_probs, chosen, self.sizes, strict=True)
+            ],
+            dim=-1,
         )
 
     def entropy(self) -> Tensor:
-        """Entropy in nats, (B,)."""
-        return _total(_entropy(leaf, p) for leaf, p in self._parts)
+        return _total(-(logp.exp() * logp).sum(-1) for logp in self.log_probs)
+
+    def entropy_gradient(self) -> Tensor:
+        terms = []
+        for logp in self.log_probs:
+            p = logp.exp()
+            terms.append(p * ((p * logp).sum(-1, keepdim=True) - logp))
+        return torch.cat(terms, dim=-1)
+
+    def kl(self, other: Choices) -> Tensor:
+        pairs = zip(self.log_probs, other.log_probs, strict=True)
+        return _total((p.exp() * (p - q)).sum(-1) for p, q in pairs)
+
+    def kl_gradient(self, other: Choices) -> Tensor:
+        pairs = zip(self.log_probs, other.log_probs, strict=True)
+        return torch.cat([q.exp() - p.exp() for p, q in pairs], dim=-1)
+
+
+class Gaussians:
+    """Independent Gaussians; the parameters are all means, then all log standard deviations."""
+
+    def __init__(self, leaf: Leaf, parameters: Tensor) -> None:
+        self.mean, self.log_std = parameters.chunk(2, dim=-1)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        return self.mean + self.log_std.exp() * noise
+
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        z = (actions - self.mean) * (-self.log_std).exp()
+        return (-0.5 * z * z - self.log_std - _LOG_SQRT_2PI).sum(-1)
+
+    def log_prob_gradient(self, actions: Tensor) -> Tensor:
+        precision = (-self.log_std).exp()
+        z = (actions - self.mean) * precision
+        return torch.cat([z * precision, z * z - 1], dim=-1)
+
+    def entropy(self) -> Tensor:
+        return (self.log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
+
+    def entropy_gradient(self) -> Tensor:
+        return torch.cat([torch.zeros_like(self.mean), torch.ones_like(self.mean)], dim=-1)
+
+    def kl(self, other: Gaussians) -> Tensor:
+        variance, other_variance = (2 * self.log_std).exp(), (2 * other.log_std).exp()
+        spread = (variance + (self.mean - other.mean) ** 2) / (2 * other_variance)
+        return (other.log_std - self.log_std + spread - 0.5).sum(-1)
+
+    def kl_gradient(self, other: Gaussians) -> Tensor:
+        precision = (-2 * other.log_std).exp()
+        distance = other.mean - self.mean
+        spread = ((2 * self.log_std).exp() + distance**2) * precision
+        return torch.cat([distance * precision, 1 - spread], dim=-1)
+
+
+_LEAF_DISTRIBUTIONS: dict[str, type[LeafDistribution]] = {
+    BINARY: Coins,
+    CATEGORICAL: Choices,
+    CONTINUOUS: Gaussians,
+}
+
+
+class ActionDistribution:
+    """Distribution of actions (…, size) with parameters (…, num_parameters)."""
+
+    def __init__(self, codec: ActionCodec, parameters: Tensor) -> None:
+        self.codec = codec
+        self._parameters = parameters
+        sizes = [leaf.num_parameters for leaf in codec.leaves]
+        parts = (parameters,) if len(sizes) == 1 else parameters.split(sizes, dim=-1)
+        self._leaves = [
+            _LEAF_DISTRIBUTIONS[leaf.kind](leaf, part)
+            for leaf, part in zip(codec.leaves, parts, strict=True)
+        ]
+
+    def sample(self, noise: Tensor | None = None) -> Tensor:
+        """Draws actions, (…, size), from noise of that shape (default: torch's own stream)."""
+        if noise is None:
+            leading = self._parameters.shape[:-1]
+            noise = draw_noise(self.codec, leading).to(self._parameters.device)
+        return _join([leaf.sample(part) for leaf, part in self._with(noise)])
+
+    def mode(self) -> Tensor:
+        """Returns the most probable actions, (…, size)."""
+        return _join([leaf.mode() for leaf in self._leaves])
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Log probability (density) of flat actions, (…)."""
+        return _total(leaf.log_prob(part) for leaf, part in self._with(actions))
+
+    def log_prob_gradient(self, actions: Tensor) -> Tensor:
+        """Gradient of each log probability with respect to its parameters, (…, P)."""
+        return _join([leaf.log_prob_gradient(part) for leaf, part in self._with(actions)])
+
+    def entropy(self) -> Tensor:
+        """Entropy in nats, (…)."""
+        return _total(leaf.entropy() for leaf in self._leaves)
+
+    def entropy_gradient(self) -> Tensor:
+        """Gradient of each entropy with respect to its parameters, (…, P)."""
+        return _join([leaf.entropy_gradient() for leaf in self._leaves])
 
     def kl(self, other: ActionDistribution) -> Tensor:
-        """Kullback-Leibler divergence from ``self`` to ``other`` in nats, (B,)."""
-        return _total(
-            _kl(leaf, p, q) for (leaf, p), (_, q) in zip(self._parts, other._parts, strict=True)
-        )
+        """Kullback-Leibler divergence from ``self`` to ``other`` in nats, (…)."""
+        return _total(p.kl(q) for p, q in zip(self._leaves, other._leaves, strict=True))
+
+    def kl_gradient(self, other: ActionDistribution) -> Tensor:
+        """Gradient of :meth:`kl` with respect to the parameters of ``other``, (…, P)."""
+        return _join([p.kl_gradient(q) for p, q in zip(self._leaves, other._leaves, strict=True)])
+
+    def _with(self, actions: Tensor) -> Any:
+        return zip(self._leaves, self.codec.split(actions), strict=True)
+
+
+def draw_noise(
+    codec: ActionCodec, shape: Sequence[int], generator: torch.Generator | None = None
+) -> Tensor:
+    """Draws what :meth:`ActionDistribution.sample` makes actions of, (*shape, size).
+
+    It is normal for numbers, uniform on [0, 1) for coins and choices.
+    """
+    draws = {CONTINUOUS: torch.randn, BINARY: torch.rand, CATEGORICAL: torch.rand}
+    return _join(
+        [draws[leaf.kind](*shape, leaf.size, generator=generator) for leaf in codec.leaves]
+    )
 
 
 def rllib_distribution(space: gym.Space) -> type[TorchDistribution]:
@@ -104,66 +297,3 @@ def _join(columns: list[Tensor]) -> Tensor:
 def _total(terms: Any) -> Tensor:
     first, *rest = terms
     return sum(rest, start=first)
-
-
-def _categories(leaf: Leaf, parameters: Tensor) -> list[Tensor]:
-    return [functional.log_softmax(part, dim=-1) for part in parameters.split(leaf.choices, dim=-1)]
-
-
-def _sample(leaf: Leaf, parameters: Tensor) -> Tensor:
-    if leaf.kind == BINARY:
-        return torch.bernoulli(torch.sigmoid(parameters))
-    if leaf.kind == CONTINUOUS:
-        mean, log_std = parameters.chunk(2, dim=-1)
-        return mean + log_std.exp() * torch.randn_like(mean)
-    draws = [torch.multinomial(logp.exp(), 1) for logp in _categories(leaf, parameters)]
-    return torch.cat(draws, dim=-1).to(parameters.dtype)
-
-
-def _mode(leaf: Leaf, parameters: Tensor) -> Tensor:
-    if leaf.kind == BINARY:
-        return (parameters > 0).to(parameters.dtype)
-    if leaf.kind == CONTINUOUS:
-        return parameters.chunk(2, dim=-1)[0]
-    best = [part.argmax(dim=-1) for part in parameters.split(leaf.choices, dim=-1)]
-    return torch.stack(best, dim=-1).to(parameters.dtype)
-
-
-def _log_prob(leaf: Leaf, parameters: Tensor, actions: Tensor) -> Tensor:
-    if leaf.kind == BINARY:
-        # log sigmoid(+-l): the sign picks the outcome that happened.
-        return functional.logsigmoid(parameters * (2 * actions - 1)).sum(-1)
-    if leaf.kind == CONTINUOUS:
-        mean, log_std = parameters.chunk(2, dim=-1)
-        z = (actions - mean) * (-log_std).exp()
-        return (-0.5 * z * z - log_std - _LOG_SQRT_2PI).sum(-1)
-    chosen = actions.round().long()
-    return _total(
-        logp.gather(-1, chosen[:, i : i + 1]).squeeze(-1)
-        for i, logp in enumerate(_categories(leaf, parameters))
-    )
-
-
-def _entropy(leaf: Leaf, parameters: Tensor) -> Tensor:
-    if leaf.kind == BINARY:
-        p = torch.sigmoid(parameters)
-        return (functional.softplus(parameters) - p * parameters).sum(-1)
-    if leaf.kind == CONTINUOUS:
-        log_std = parameters.chunk(2, dim=-1)[1]
-        return (log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
-    return _total(-(logp.exp() * logp).sum(-1) for logp in _categories(leaf, parameters))
-
-
-def _kl(leaf: Leaf, parameters: Tensor, others: Tensor) -> Tensor:
-    if leaf.kind == BINARY:
-        p = torch.sigmoid(parameters)
-        difference = functional.softplus(others) - functional.softplus(parameters)
-        return (p * (parameters - others) + difference).sum(-1)
-    if leaf.kind == CONTINUOUS:
-        mean, log_std = parameters.chunk(2, dim=-1)
-        other_mean, other_log_std = others.chunk(2, dim=-1)
-        variance, other_variance = (2 * log_std).exp(), (2 * other_log_std).exp()
-        spread = (variance + (mean - other_mean) ** 2) / (2 * other_variance)
-        return (other_log_std - log_std + spread - 0.5).sum(-1)
-    pairs = zip(_categories(leaf, parameters), _categories(leaf, others), strict=True)
-    return _total((p.exp() * (p - q)).sum(-1) for p, q in pairs)

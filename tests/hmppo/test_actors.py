@@ -10,7 +10,8 @@ from toy_teams import AGENTS, box, entity_team, random_batch, toy_team
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo import Team
 from rllib_mec.hmppo.modules.actor import Actor
-from rllib_mec.hmppo.modules.networks import ACTIVATIONS, EntityValue, mlp
+from rllib_mec.hmppo.modules.dense import ACTIVATIONS
+from rllib_mec.hmppo.modules.networks import MLP, EntityValue
 
 
 def build(team, agent, entities=None, hidden=(16, 12), log_std=-0.5, seed=0):
@@ -23,6 +24,7 @@ def build(team, agent, entities=None, hidden=(16, 12), log_std=-0.5, seed=0):
             "fcnet_activation": "tanh",
             "initial_log_std": log_std,
             "num_entities": entities,
+            "observation_filter": False,
         },
         inference_only=False,
     )
@@ -30,8 +32,7 @@ def build(team, agent, entities=None, hidden=(16, 12), log_std=-0.5, seed=0):
 
 def boldened(actor):
     """The actor with a last layer of ordinary size: its outputs then depend on its inputs."""
-    head = actor.network.head if actor.num_entities else actor.network[-1]
-    torch.nn.init.normal_(head.weight)
+    torch.nn.init.normal_(actor.network.last.weight)
     return actor
 
 
@@ -65,16 +66,16 @@ def test_the_first_policy_hardly_depends_on_the_observation():
 
 
 def test_mlp_has_the_widths_it_is_given():
-    network = mlp(3, [5, 7], 2, "relu", 1.0)
-    assert [tuple(layer.weight.shape) for layer in network[::2]] == [(5, 3), (7, 5), (2, 7)]
+    network = MLP(3, [5, 7, 2], "relu", 1.0)
+    assert [tuple(layer.weight.shape) for layer in network.layers] == [(5, 3), (7, 5), (2, 7)]
     assert network(torch.zeros(4, 3)).tolist() == [[0.0, 0.0]] * 4
-    assert mlp(3, [], 2, "relu", 1.0)(torch.zeros(4, 3)).shape == (4, 2)
+    assert MLP(3, [2], "relu", 1.0)(torch.zeros(4, 3)).shape == (4, 2)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_bends(activation):
     torch.manual_seed(0)
-    network = mlp(1, [8], 1, activation, 1.0)
+    network = MLP(1, [8, 1], activation, 1.0)
     points = torch.linspace(-2, 3, 11)[:, None]
     bends = network(points).diff(dim=0).diff(dim=0)
     assert bends.abs().max() > 1e-3
@@ -157,8 +158,8 @@ def test_outputs_per_entity_become_parameters_per_leaf():
     team = Team(("a",), {"a": box(6)}, {"a": space}, num_entities=2)
     actor = build(team, "a", entities=2)
     with torch.no_grad():
-        actor.network.head.weight.zero_()
-        actor.network.head.bias.copy_(torch.arange(1.0, 6.0))
+        actor.network.last.weight.zero_()
+        actor.network.last.bias.copy_(torch.arange(1.0, 6.0))
         actor.log_std.copy_(torch.tensor([-1.0, -2.0]))
     case, mean, log_std = [1.0, 2.0, 3.0] * 2, [4.0, 5.0] * 2, [-1.0, -2.0] * 2
     assert actor.parameters_of(torch.zeros(1, 6)).tolist() == [case + mean + log_std]

@@ -8,6 +8,7 @@ from rllib_mec.errors import InputError
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS, Critic
+from rllib_mec.hmppo.modules.dense import ACTIVATIONS
 
 
 class SingleAgentEnv(gym.Env):
@@ -83,7 +84,7 @@ def test_networks_have_the_widths_that_model_config_says():
     config.validate()
     policy = config.rl_module_spec.build()
     for module_id in (*AGENTS, CENTRAL_CRITIC):
-        linear = [m for m in policy[module_id].network if hasattr(m, "weight")]
-        assert [layer.out_features for layer in linear[:-1]] == [7, 5]
-        assert type(policy[module_id].network[1]).__name__ == "ReLU"
+        network = policy[module_id].network
+        assert [layer.out_features for layer in network.layers[:-1]] == [7, 5]
+        assert network.activations == [ACTIVATIONS["relu"], ACTIVATIONS["relu"], None]
     assert policy["tail"].log_std.tolist() == [-2.0]

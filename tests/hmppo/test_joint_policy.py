@@ -18,7 +18,7 @@ def build(env=CopyEnv, bold=True, **env_config):
     policy = config.rl_module_spec.build()
     if bold:
         for agent in policy.team.agents:
-            torch.nn.init.normal_(policy[agent].network[-1].weight)
+            torch.nn.init.normal_(policy[agent].network.last.weight)
     return policy
 
 

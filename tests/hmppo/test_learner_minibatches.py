@@ -41,9 +41,16 @@ def minibatches(learner, monkeypatch):
 
     def run(*lengths, **kwargs):
         seen = []
-        update = learner._update
+        step = learner.stacked_update._step
+
+        def record(rows, chosen, *others):
+            [indices] = chosen
+            picked = {m: {n: c[0][indices] for n, c in own.items()} for m, own in rows.items()}
+            seen.append(picked)
+            return step(rows, chosen, *others)
+
         with monkeypatch.context() as patch:
-            patch.setattr(learner, "_update", lambda batch: seen.append(batch) or update(batch))
+            patch.setattr(learner.stacked_update, "_step", record)
             learner.update(episodes=episodes_with_ids(learner.plan.team, *lengths), **kwargs)
         return seen
 
@@ -88,7 +95,8 @@ def test_the_number_of_minibatches_can_be_fixed(minibatches):
 def test_same_seed_same_order():
     def order(seed):
         learner = toy_learner(toy_config().debugging(seed=seed))
-        return [rows.tolist() for rows in learner._minibatches(20, 5, 2, 0, True)]
+        chosen = learner.stacked_update.minibatches(20, 5, 2, 0, True)
+        return [indices.tolist() for indices, _ in chosen]
 
     assert order(1) == order(1) != order(2)
     assert order(None) != order(None)
@@ -114,7 +122,7 @@ def with_values(learner, function):
     """Makes every critic of the learner compute ``function`` of its inputs."""
     for critic_id in learner.plan.critics:
         critic = learner.module[critic_id]
-        critic.compute_values = lambda batch: function(batch[Columns.OBS])
+        critic.trace = lambda values, inputs: (function(inputs[0])[None], None)
 
 
 @pytest.mark.parametrize("kind", CRITICS)

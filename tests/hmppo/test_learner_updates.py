@@ -5,7 +5,6 @@ import functools
 import pytest
 import torch
 from ray.rllib.algorithms.ppo import PPOConfig
-from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from toy_teams import AGENTS, toy_config, toy_episode, toy_learner
@@ -134,49 +133,6 @@ def test_only_modules_to_be_trained_move(trained):
     before = weights(learner)
     update(learner)
     assert moved(before, weights(learner)) == set(trained)
-
-
-CLIPPING = [
-    {"grad_clip": None},
-    {"grad_clip": 1e-2, "grad_clip_by": "global_norm"},
-    {"grad_clip": 1e-3, "grad_clip_by": "norm"},
-    {"grad_clip": 1e-4, "grad_clip_by": "value"},
-]
-
-
-@pytest.mark.parametrize("clipping", CLIPPING, ids=lambda c: c.get("grad_clip_by", "none"))
-def test_the_update_is_rllibs_own_without_its_overhead(clipping):
-    """Adam's second step depends on the size of the first gradients, and so on the clipping."""
-    ours, theirs = (toy_learner(toy_config(**clipping)) for _ in range(2))
-    batch = batch_for(ours)  # before the copy: the critic takes note of its targets
-    theirs.module.set_state(ours.module.get_state())
-    before = weights(ours)
-    for _ in range(5):
-        ours._uncompiled_update(batch)
-        TorchLearner._uncompiled_update(theirs, batch)
-        batch = {
-            module_id: {name: column.flip(0)[: len(column) // 2 + 5] for name, column in c.items()}
-            for module_id, c in batch.items()
-        }
-    assert moved(before, weights(ours)) == set(MODULES)
-    for module_id in MODULES:
-        own, other = (learner.module[module_id].state_dict() for learner in (ours, theirs))
-        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-5)
-
-
-def test_gradients_are_clipped_for_each_module_on_its_own():
-    learner = toy_learner(toy_config(grad_clip=1e-3))
-    seen = {}
-    for module_id in MODULES:
-        optimizer = learner.get_optimizer(module_id)
-
-        def record(*_, module_id=module_id, optimizer=optimizer):
-            gradients = [p.grad for p in optimizer.param_groups[0]["params"] if p.grad is not None]
-            seen[module_id] = sum(g.square().sum() for g in gradients).sqrt().item()
-
-        optimizer.register_step_pre_hook(record)
-    learner._update(batch_for(learner))
-    assert seen == pytest.approx(dict.fromkeys(MODULES, 1e-3), rel=1e-2)
 
 
 def test_torchs_schedulers_step_with_every_minibatch():

@@ -30,7 +30,11 @@ def next_values(
 
 
 def lambda_returns(
-    rewards: Tensor, following: Tensor, lengths: Tensor, gamma: float, lambda_: float
+    rewards: Tensor,
+    following: Tensor,
+    lengths: Tensor,
+    gamma: float | Tensor,
+    lambda_: float | Tensor,
 ) -> Tensor:
     """Returns the lambda-return of each row, (R,); minus the row's value it is the GAE advantage.
 
@@ -39,6 +43,7 @@ def lambda_returns(
 
     Args:
         rewards: (R,). following: :func:`next_values`, (R,). lengths: rows per segment, (S,).
+        gamma, lambda_: the same for all, or those of each segment, (S,).
     """
     steps = int(lengths.max())
     # Segments aligned at their ends, (steps, S), so that one loop serves all of them.
@@ -56,5 +61,6 @@ def lambda_returns(
 
 
 def normalised(advantages: Tensor) -> Tensor:
-    """Advantages with mean 0 and standard deviation 1 over the batch, (R,)."""
-    return (advantages - advantages.mean()) / advantages.std(correction=0).clamp_min(1e-6)
+    """Advantages with mean 0 and standard deviation 1 over the batch, (…, R)."""
+    centred = advantages - advantages.mean(dim=-1, keepdim=True)
+    return centred / advantages.std(dim=-1, correction=0, keepdim=True).clamp_min(1e-6)

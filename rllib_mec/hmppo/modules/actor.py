@@ -11,15 +11,19 @@ from torch import Tensor, nn
 
 from rllib_mec.hmppo.action_codec import CONTINUOUS, ActionCodec
 from rllib_mec.hmppo.distributions import ActionDistribution, rllib_distribution
-from rllib_mec.hmppo.modules.networks import EntityHeads, mlp
+from rllib_mec.hmppo.modules.networks import MLP, EntityHeads, Network, Tape, Values
+from rllib_mec.hmppo.modules.observation_filter import ObservationFilter
 
 
 class Actor(TorchRLModule):
     """Maps observations (B, observation_size) to distribution parameters (B, num_parameters).
 
-    Its ``model_config`` holds ``fcnet_hiddens``, ``fcnet_activation``, ``initial_log_std`` and
-    ``num_entities`` (None for a plain MLP). Standard deviations do not depend on the
-    observation; with entities, all entities share them, so that no weight depends on N.
+    Its ``model_config`` holds ``fcnet_hiddens``, ``fcnet_activation``, ``initial_log_std``,
+    ``num_entities`` (None for a plain MLP) and ``observation_filter``. Standard deviations do not
+    depend on the observation; with entities, all entities share them, so that no weight depends
+    on N.
+
+    For ``trace`` and ``pull`` see :mod:`rllib_mec.hmppo.modules.networks`.
     """
 
     def setup(self) -> None:
@@ -31,31 +35,69 @@ class Actor(TorchRLModule):
         num_outputs = self.codec.num_logits // n
         hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
         if self.num_entities:
-            self.network: nn.Module = EntityHeads(num_inputs, hidden, num_outputs, activation, 0.01)
+            self.network: Network = EntityHeads(num_inputs, hidden, num_outputs, activation, 0.01)
         else:
-            self.network = mlp(num_inputs, hidden, num_outputs, activation, 0.01)
-        num_stds = sum(leaf.size for leaf in self.codec.leaves if leaf.kind == CONTINUOUS) // n
+            self.network = MLP(num_inputs, [*hidden, num_outputs], activation, 0.01)
+        self._std_sizes = [
+            leaf.size // n if leaf.kind == CONTINUOUS else 0 for leaf in self.codec.leaves
+        ]
         # An empty parameter gets no gradient, which data-parallel learners do not accept.
-        if num_stds:
-            self.log_std = nn.Parameter(torch.full((num_stds,), float(config["initial_log_std"])))
+        if any(self._std_sizes):
+            initial = float(config["initial_log_std"])
+            self.log_std = nn.Parameter(torch.full((sum(self._std_sizes),), initial))
+        self.filter = ObservationFilter(num_inputs) if config["observation_filter"] else None
+
+    def trace(self, values: Values, observations: Tensor) -> tuple[Tensor, Tape]:
+        """Distribution parameters of S actors, (S, R, num_parameters), and a tape.
+
+        Args:
+            observations: (S, R, observation_size), filtered.
+        """
+        n = self.num_entities or 1
+        network, log_std = self._split(values)
+        inputs = observations.unflatten(-1, (n, -1)) if self.num_entities else observations
+        outputs, tape = self.network.trace(network, inputs)
+        outputs = outputs.unflatten(2, (n, -1)) if not self.num_entities else outputs
+        parts: list[Tensor] = []
+        output, std = 0, 0
+        for leaf, num_stds in zip(self.codec.leaves, self._std_sizes, strict=True):
+            width = leaf.num_logits // n
+            parts.append(outputs[..., output : output + width].flatten(2))
+            output += width
+            if num_stds:
+                shared = log_std[:, None, std : std + num_stds]
+                parts.append(shared.repeat(1, 1, n).expand(-1, observations.shape[1], -1))
+                std += num_stds
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)), tape
+
+    def pull(self, values: Values, tape: Tape, gradient: Tensor) -> list[Tensor]:
+        """Gradients of ``values`` from that of the distribution parameters."""
+        n = self.num_entities or 1
+        outputs, stds = [], []
+        start = 0
+        for leaf, num_stds in zip(self.codec.leaves, self._std_sizes, strict=True):
+            logits = gradient[..., start : start + leaf.num_logits]
+            outputs.append(logits.unflatten(-1, (n, -1)))
+            start += leaf.num_logits
+            if num_stds:
+                of_stds = gradient[..., start : start + leaf.size].sum(dim=1)
+                stds.append(of_stds.unflatten(-1, (n, -1)).sum(dim=1))
+                start += leaf.size
+        joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+        network, _ = self._split(values)
+        of_network = self.network.pull(
+            network, tape, joined if self.num_entities else joined.flatten(2)
+        )
+        return [torch.cat(stds, dim=-1), *of_network] if stds else of_network
+
+    def _split(self, values: Values) -> tuple[Values, Any]:
+        """The network's values, and the standard deviations, which come first of all."""
+        return (values[1:], values[0]) if any(self._std_sizes) else (values, None)
 
     def parameters_of(self, observations: Tensor) -> Tensor:
         """Distribution parameters, (B, num_parameters), of observations (B, observation_size)."""
-        n = self.num_entities or 1
-        batch = len(observations)
-        inputs = observations.reshape(batch, n, -1) if self.num_entities else observations
-        outputs = self.network(inputs).reshape(batch, n, -1)
-        parts: list[Tensor] = []
-        output, std = 0, 0
-        for leaf in self.codec.leaves:
-            width = leaf.num_logits // n
-            parts.append(outputs[..., output : output + width].reshape(batch, -1))
-            output += width
-            if leaf.kind == CONTINUOUS:
-                log_std = self.log_std[std : std + width]
-                parts.append(log_std.repeat(n).expand(batch, -1))
-                std += width
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        values = [value[None] for value in self.parameters()]
+        return self.trace(values, observations[None])[0][0]
 
     def distribution(self, observations: Tensor) -> ActionDistribution:
         """The action distribution at observations (B, observation_size)."""

@@ -21,9 +21,9 @@ import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
-from torch import Tensor, nn
+from torch import Tensor
 
-from rllib_mec.hmppo.modules.networks import EntityValue, mlp
+from rllib_mec.hmppo.modules.networks import MLP, EntityValue, Network, Tape, Values
 from rllib_mec.hmppo.team import Team
 
 CRITICS = ("decision_point", "joint_state", "separate")
@@ -81,14 +81,13 @@ class CriticPlan:
         return (n, size // n + self.num_markers)
 
     def inputs(self, critic_id: str, observations: Mapping[str, Tensor]) -> Tensor:
-        """Returns a critic's inputs, (R, K, *input_shape).
+        """Returns a critic's inputs, (…, K, *input_shape).
 
         Args:
-            observations: (R, observation_size) of each agent, slots filled in.
+            observations: (…, observation_size) of each agent, slots filled in.
         """
-        return torch.stack(
-            [self._point_input(critic_id, observations, k) for k in range(self.num_points)], dim=1
-        )
+        points = [self._point_input(critic_id, observations, k) for k in range(self.num_points)]
+        return torch.stack(points, dim=-1 - len(self.input_shape(critic_id)))
 
     def _point_input(
         self, critic_id: str, observations: Mapping[str, Tensor], point: int
@@ -99,12 +98,11 @@ class CriticPlan:
             part = observations[agent]
             if undecided.get(agent):
                 part = part.clone()
-                part[:, undecided[agent]] = 0.0
+                part[..., undecided[agent]] = 0.0
             parts.append(part)
-        rows = len(parts[0])
         if self.entity_shared:
             n = self.team.require_entities()
-            parts = [part.reshape(rows, n, -1) for part in parts]
+            parts = [part.unflatten(-1, (n, -1)) for part in parts]
         if self.num_markers:
             marker = parts[0].new_zeros(*parts[0].shape[:-1], self.num_markers)
             marker[..., point] = 1.0
@@ -119,7 +117,8 @@ class Critic(TorchRLModule, ValueFunctionAPI):
     statistics of the targets move, the last layer moves with them so that no value changes
     (PopArt, van Hasselt et al., 2016).
 
-    Its ``model_config`` holds ``fcnet_hiddens``, ``fcnet_activation`` and ``num_entities``.
+    Its ``model_config`` holds ``fcnet_hiddens``, ``fcnet_activation`` and ``num_entities``. For
+    ``trace`` and ``pull`` see :mod:`rllib_mec.hmppo.modules.networks`.
     """
 
     DECAY = 0.99
@@ -130,18 +129,30 @@ class Critic(TorchRLModule, ValueFunctionAPI):
         hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
         num_inputs = self.observation_space.shape[-1]
         if config["num_entities"]:
-            self.network: Any = EntityValue(num_inputs, hidden, activation)
-            self.head: nn.Linear = self.network.head
+            self.network: Network = EntityValue(num_inputs, hidden, activation)
         else:
-            self.network = mlp(num_inputs, hidden, 1, activation, 1.0)
-            self.head = self.network[-1]
+            self.network = MLP(num_inputs, [*hidden, 1], activation, 1.0)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
         # Exponential moments of the targets; their common weight undoes the start at zero.
         self.register_buffer("moments", torch.zeros(3))
 
+    def trace(self, values: Values, inputs: Tensor) -> tuple[Tensor, Tape]:
+        """Normalised values of S critics, (S, R, K), and a tape.
+
+        Args:
+            inputs: (S, R, K, …), see :meth:`CriticPlan.inputs`.
+        """
+        outputs, tape = self.network.trace(values, inputs.flatten(1, 2))
+        return outputs.reshape(inputs.shape[:3]), tape
+
+    def pull(self, values: Values, tape: Tape, gradient: Tensor) -> list[Tensor]:
+        """Gradients of ``values`` from that of the normalised values, (S, R, K)."""
+        return self.network.pull(values, tape, gradient.flatten(1)[..., None])
+
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return {Columns.VF_PREDS: self.network(batch[Columns.OBS]).squeeze(-1)}
+        values = [value[None] for value in self.network.parameters()]
+        return {Columns.VF_PREDS: self.trace(values, batch[Columns.OBS][None])[0][0]}
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         # RLlib's own would switch all submodules to training mode: none of them has another.
@@ -149,7 +160,7 @@ class Critic(TorchRLModule, ValueFunctionAPI):
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
         """Values in units of the return, (R, K), of inputs (R, K, …) under "obs"."""
-        return self.network(batch[Columns.OBS]).squeeze(-1) * self.std + self.mean
+        return self._forward(batch)[Columns.VF_PREDS] * self.std + self.mean
 
     def normalise(self, targets: Tensor) -> Tensor:
         """Targets in the units of the network's output."""
@@ -168,7 +179,8 @@ class Critic(TorchRLModule, ValueFunctionAPI):
         weight, first, second = self.moments
         mean = first / weight
         std = (second / weight - mean.square()).clamp_min(1e-4).sqrt()
-        self.head.weight.mul_(self.std / std)
-        self.head.bias.mul_(self.std).add_(self.mean - mean).div_(std)
+        head = self.network.last
+        head.weight.mul_(self.std / std)
+        head.bias.mul_(self.std).add_(self.mean - mean).div_(std)
         self.mean.copy_(mean)
         self.std.copy_(std)

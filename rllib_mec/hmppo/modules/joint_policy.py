@@ -9,7 +9,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
 from torch import Tensor
 
-from rllib_mec.hmppo.distributions import ActionDistribution
+from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise
 from rllib_mec.hmppo.team import Team
 
 
@@ -31,13 +31,18 @@ class JointPolicy(MultiRLModule):
 
     @torch.no_grad()
     def act(
-        self, observations: dict[str, Tensor], *, explore: bool
+        self,
+        observations: dict[str, Tensor],
+        *,
+        explore: bool,
+        generator: torch.Generator | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         """Lets every agent of the team decide once.
 
         Args:
             observations: (B, observation_size) of each agent, slots empty.
             explore: True to sample, False for the most probable actions.
+            generator: the random stream to sample with, on the CPU; None: torch's own.
 
         Returns:
             flat actions (B, size), their log probabilities (B,) and the distribution
@@ -48,14 +53,26 @@ class JointPolicy(MultiRLModule):
         parameters: dict[str, Tensor] = {}
         for agent in self.team.agents:
             # float(): RLlib hands on observations of the environment's own type, such as bytes.
-            flat = observations[agent].flatten(1).float()
+            flat = self.filtered({agent: observations[agent].flatten(1).float()})[agent]
             filled = self.team.fill_slots(agent, flat, actions)
             # Learners wrap modules for data-parallel training; acting needs the bare one.
             parameters[agent] = self[agent].unwrapped().parameters_of(filled)
             distribution = ActionDistribution(self.team.codecs[agent], parameters[agent])
-            actions[agent] = distribution.sample() if explore else distribution.mode()
+            if explore:
+                noise = draw_noise(self.team.codecs[agent], filled.shape[:1], generator)
+                actions[agent] = distribution.sample(noise.to(filled.device))
+            else:
+                actions[agent] = distribution.mode()
             log_probs[agent] = distribution.log_prob(actions[agent])
         return actions, log_probs, parameters
+
+    def filtered(self, observations: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Observations (B, observation_size) through the actors' filters, if they have any."""
+        filters = {agent: self[agent].unwrapped().filter for agent in observations}
+        return {
+            agent: observed if filters[agent] is None else filters[agent](observed)
+            for agent, observed in observations.items()
+        }
 
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return self._forward_acting(batch, explore=False)

@@ -1,0 +1,164 @@
+"""From what S learners are given, a batch each, to the rows that their networks learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from torch import Tensor
+
+from rllib_mec.hmppo.learning.advantages import lambda_returns, next_values, normalised
+from rllib_mec.hmppo.modules.critic import Critic
+from rllib_mec.hmppo.modules.observation_filter import filter_stacked
+from rllib_mec.hmppo.modules.stacked import Stacked
+from rllib_mec.hmppo.team_batch import TeamBatch
+
+Observations = dict[str, Tensor]
+ModuleRows = dict[str, dict[str, Tensor]]
+"""Columns of each module's rows, (S, R, …), by module id and RLlib's column name."""
+
+_LARGEST_PASS = 2**22
+"""Inputs of critics that are evaluated at once; more are evaluated piece by piece."""
+
+
+@torch.no_grad()
+def training_rows(
+    learners: Sequence[Any], networks: Mapping[str, Stacked], batches: Sequence[TeamBatch]
+) -> ModuleRows:
+    """Returns the rows of all modules that are to be trained, with returns and advantages.
+
+    The statistics of returns that the critics keep move with them.
+
+    Args:
+        learners: HMPPO's, of alike configurations.
+        networks: their modules by id.
+        batches: one per learner, with equally many rows R.
+    """
+    plan = learners[0].plan
+    team = plan.team
+    actions = _stacked(learners, batches, "actions")
+    log_probs = _stacked(learners, batches, "log_probs")
+    observed = _filtered(networks, _stacked(learners, batches, "observations"))
+    observed = {a: team.fill_slots(a, observed[a], actions) for a in team.agents}
+    final = [_final_observations(*pair) for pair in zip(learners, batches, strict=True)]
+
+    rows: ModuleRows = {}
+    for critic_id, agents in plan.critics.items():
+        critics: list[Critic] = networks[critic_id].modules
+        inputs = plan.inputs(critic_id, observed)
+        values = _values(networks[critic_id], inputs)
+        final_values = [
+            critic.compute_values({Columns.OBS: plan.inputs(critic_id, own)})[:, 0]
+            for critic, own in zip(critics, final, strict=True)
+        ]
+        returns = _returns(learners, batches, values[..., 0], final_values)
+        if learners[0].should_module_be_updated(critic_id):
+            for critic, own in zip(critics, returns, strict=True):
+                critic.track(own)
+        targets = [critic.normalise(own) for critic, own in zip(critics, returns, strict=True)]
+        rows[critic_id] = {
+            Columns.OBS: inputs,
+            Postprocessing.VALUE_TARGETS: torch.stack(targets),
+        }
+        for agent in agents:
+            baseline = values[..., plan.baseline_point(agent)]
+            rows[agent] = {
+                Columns.OBS: observed[agent],
+                Columns.ACTIONS: actions[agent],
+                Columns.ACTION_LOGP: log_probs[agent],
+                Postprocessing.ADVANTAGES: normalised(returns - baseline),
+            }
+    if learners[0].config.use_kl_loss:
+        for agent, parameters in _stacked(learners, batches, "parameters").items():
+            rows[agent][Columns.ACTION_DIST_INPUTS] = parameters
+    return {mid: rows[mid] for mid in rows if learners[0].should_module_be_updated(mid)}
+
+
+@torch.no_grad()
+def track_observations(
+    learners: Sequence[Any], networks: Mapping[str, Stacked], batches: Sequence[TeamBatch]
+) -> None:
+    """Takes the batches' observations into the actors' filters, if they have any."""
+    for agent in learners[0].plan.team.agents:
+        for actor, learner, batch in zip(networks[agent].modules, learners, batches, strict=True):
+            if actor.filter is not None and learner.should_module_be_updated(agent):
+                actor.filter.track(_tensor(batch.observations[agent], learner))
+
+
+def _final_observations(learner: Any, batch: TeamBatch) -> Observations:
+    """What was observed after each segment, (segments, observation_size), as critics see it."""
+    team = learner.plan.team
+    final = {a: _tensor(batch.final_observations[a], learner) for a in team.agents}
+    if not learner.plan.bootstraps_from_actions:
+        return learner.module.filtered(final)
+    # The state after a cut has no action yet; one drawn from the policy stands in.
+    actions, _, _ = learner.module.act(final, explore=True, generator=learner.generator)
+    final = learner.module.filtered(final)
+    return {a: team.fill_slots(a, final[a], actions) for a in team.agents}
+
+
+def _values(critics: Stacked, inputs: Tensor) -> Tensor:
+    """Values in units of the return, (S, R, K), of inputs (S, R, K, …)."""
+    rows = max(_LARGEST_PASS // inputs[:, 0].numel(), 1)
+    critic: Any = critics.module
+    values = torch.cat(
+        [critic.trace(critics.values, part)[0] for part in inputs.split(rows, dim=1)], dim=1
+    )
+    std, mean = (
+        torch.stack([getattr(own, name) for own in critics.modules])[:, None, None]
+        for name in ("std", "mean")
+    )
+    return values * std + mean
+
+
+def _returns(
+    learners: Sequence[Any],
+    batches: Sequence[TeamBatch],
+    values: Tensor,
+    final_values: Sequence[Tensor],
+) -> Tensor:
+    """Lambda-returns, (S, R): the learners' segments one behind the other are as many segments."""
+    columns = (
+        torch.cat(
+            [_tensor(getattr(b, name), own) for b, own in zip(batches, learners, strict=True)]
+        )
+        for name in ("rewards", "lengths", "terminated")
+    )
+    rewards, lengths, terminated = columns
+    following = next_values(values.flatten(), lengths, torch.cat(list(final_values)), terminated)
+    discounts = ([getattr(own.config, name) for own in learners] for name in ("gamma", "lambda_"))
+    segments = lengths.new_tensor([len(batch.lengths) for batch in batches])
+    gamma, lambda_ = (
+        own[0] if len(set(own)) == 1 else rewards.new_tensor(own).repeat_interleave(segments)
+        for own in discounts
+    )
+    return lambda_returns(rewards, following, lengths, gamma, lambda_).view_as(values)
+
+
+def _filtered(networks: Mapping[str, Stacked], observations: Observations) -> Observations:
+    filters = {a: [actor.filter for actor in networks[a].modules] for a in observations}
+    return {
+        a: observed if filters[a][0] is None else filter_stacked(filters[a], observed)
+        for a, observed in observations.items()
+    }
+
+
+def _stacked(learners: Sequence[Any], batches: Sequence[TeamBatch], name: str) -> Observations:
+    """A column of all batches, (S, R, …) for each agent."""
+    stacked = {}
+    for agent in learners[0].plan.team.agents:
+        parts = [
+            _tensor(getattr(batch, name)[agent], own)
+            for batch, own in zip(batches, learners, strict=True)
+        ]
+        stacked[agent] = parts[0][None] if len(parts) == 1 else torch.stack(parts)
+    return stacked
+
+
+def _tensor(array: Any, learner: Any) -> Tensor:
+    # What comes through Ray's object store is read-only, which torch does not know.
+    writable = array if array.flags.writeable else array.copy()
+    return torch.as_tensor(writable, device=learner._device)

@@ -1,0 +1,72 @@
+"""Running statistics of observations, which bring every feature to mean 0 and deviation 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ObservationFilter(nn.Module):
+    """Means and deviations of F features over all observations that were learnt from.
+
+    It is part of the actor, so that runners, checkpoints and evaluation have it with the weights;
+    it moves on learners only, after they have learnt: a batch is learnt from as it was seen.
+    Features that never change, such as slots for other agents' actions, are only shifted.
+    """
+
+    LIMIT = 10.0
+    """Filtered features are clipped to [-LIMIT, LIMIT]."""
+
+    count: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(num_features, dtype=torch.float64))
+        self.register_buffer("variance", torch.zeros(num_features, dtype=torch.float64))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Filters observations (…, k * F): k sets of the F features."""
+        return _filtered(observations, *self._scale(observations.dtype))
+
+    def _scale(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        deviation = torch.where(self.variance > 1e-8, self.variance, 1.0).sqrt()
+        return self.mean.to(dtype), deviation.to(dtype)
+
+    @torch.no_grad()
+    def track(self, observations: Tensor) -> None:
+        """Takes observations (…, k * F) into the statistics, those of all learners together."""
+        rows = observations.reshape(-1, len(self.mean)).double()
+        sums = torch.cat([rows.new_full((1,), len(rows)), rows.sum(0), rows.square().sum(0)])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        count, first, second = sums[0], *sums[1:].chunk(2)
+        mean = first / count
+        variance = (second / count - mean.square()).clamp_min(0)
+        # Two sets of observations as one (Chan et al., 1979).
+        total = self.count + count
+        distance = mean - self.mean
+        share = count / total
+        self.variance.lerp_(variance, share).add_(distance.square() * share * (1 - share))
+        self.mean.add_(distance * share)
+        self.count.copy_(total)
+
+
+def filter_stacked(filters: Sequence[ObservationFilter], observations: Tensor) -> Tensor:
+    """Filters observations (S, …, k * F) of S actors, each by its own statistics."""
+    scales = [own._scale(observations.dtype) for own in filters]
+    leading = (len(filters), *[1] * (observations.dim() - 1), -1)
+    mean, deviation = (torch.stack(parts).reshape(leading) for parts in zip(*scales, strict=True))
+    return _filtered(observations, mean, deviation)
+
+
+def _filtered(observations: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    features = observations.unflatten(-1, (-1, mean.shape[-1]))
+    scaled = ((features - mean) / deviation).clamp(
+        -ObservationFilter.LIMIT, ObservationFilter.LIMIT
+    )
+    return scaled.flatten(-2)

@@ -1,0 +1,261 @@
+"""The update by hand is autograd's, and that of several learners is that of each alone."""
+
+import dataclasses
+import itertools
+import logging
+
+import numpy as np
+import pytest
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from toy_teams import MobileEdge, random_batch, toy_config
+
+from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
+from rllib_mec.hmppo.learning.update import Compiled, StackedUpdate
+from rllib_mec.hmppo.modules.critic import CRITICS
+from rllib_mec.hmppo.modules.dense import ACTIVATIONS
+from rllib_mec.hmppo.team_batch import TeamBatch
+
+ROWS, SEGMENTS = 60, 4
+SETTINGS = {"minibatch_size": 16, "num_epochs": 2, "shuffle_batch_per_epoch": True}
+
+
+class ByAutograd(HMPPOTorchLearner):
+    """The same losses, as any subclass may have its own."""
+
+    def compute_losses(self, **kwargs):
+        return super().compute_losses(**kwargs)
+
+
+def build(config, seed=1, by_autograd=False):
+    config = config.copy(copy_frozen=False).debugging(seed=seed)
+    config.learners(learner_class=ByAutograd if by_autograd else None)
+    config.validate()
+    torch.manual_seed(seed)
+    return config.build_learner()
+
+
+def batch_for(learner, seed=0):
+    """Random steps on which the learner's own policy acts."""
+    team = learner.plan.team
+    generator = np.random.default_rng(seed)
+    observations, _ = random_batch(team, ROWS, seed)
+    final, _ = random_batch(team, SEGMENTS, seed + 100)
+    torch.manual_seed(seed)
+    actions, log_probs, parameters = learner.module.act(observations, explore=True)
+    columns = (observations, actions, log_probs, parameters)
+    return TeamBatch(
+        *({a: value.numpy() for a, value in column.items()} for column in columns),
+        rewards=generator.normal(3, 2, ROWS).astype(np.float32),
+        lengths=np.full(SEGMENTS, ROWS // SEGMENTS),
+        final_observations={a: value.numpy() for a, value in final.items()},
+        terminated=generator.random(SEGMENTS) < 0.5,
+    )
+
+
+def update(learner, batch, **kwargs):
+    timesteps = {"num_env_steps_sampled_lifetime": 0}
+    torch.manual_seed(0)
+    return learner.update(episodes=[batch], timesteps=timesteps, **SETTINGS | kwargs)
+
+
+def state(learner):
+    modules = {mid: learner.module[mid].unwrapped().state_dict() for mid in learner.module_configs}
+    moments = {mid: learner.get_optimizer(mid).state_dict()["state"] for mid in modules}
+    return {"modules": modules, "moments": moments}
+
+
+def assert_same(ours, theirs, rtol=2e-4, atol=2e-6):
+    torch.testing.assert_close(state(ours), state(theirs), rtol=rtol, atol=atol)
+
+
+def losses(results):
+    names = ("policy_loss", "vf_loss", "entropy", "total_loss", "mean_kl_loss")
+    return {
+        (mid, name): float(value)
+        for mid, own in results.items()
+        for name, value in own.items()
+        if name in names
+    }
+
+
+ENTITIES = {"env": MobileEdge, "env_config": {"num_ues": 3, "emulator_action": "keep_or_retention"}}
+CASES = {
+    **{f"critic={kind}": {"critic": kind} for kind in CRITICS},
+    "entities": {**ENTITIES, "entity_shared": True},
+    "entities joint_state": {**ENTITIES, "entity_shared": True, "critic": "joint_state"},
+    "kl loss": {"use_kl_loss": True, "kl_coeff": 0.3},
+    "entropy": {"entropy_coeff": 0.05},
+    "value loss": {"vf_loss_coeff": 0.3},
+    "no clipping": {"grad_clip": None},
+    "clip by norm": {"grad_clip": 1e-2, "grad_clip_by": "norm"},
+    "clip by value": {"grad_clip": 1e-3, "grad_clip_by": "value"},
+    "wide ratio": {"clip_param": 1e-3, "lr": 1e-2},
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_by_hand_it_is_autograds(case):
+    config = toy_config(**{"lr": 3e-3, **case})
+    ours, theirs = build(config), build(config, by_autograd=True)
+    assert theirs.needs_autograd
+    assert not ours.needs_autograd
+    batch = batch_for(ours)
+    before = state(ours)["modules"]
+    before = {mid: {k: v.clone() for k, v in own.items()} for mid, own in before.items()}
+    results = update(ours, batch), update(theirs, batch)
+    assert_same(ours, theirs)
+    assert losses(results[0]) == pytest.approx(losses(results[1]), rel=1e-3, abs=1e-5)
+    for mid, own in state(ours)["modules"].items():
+        assert any(not torch.equal(own[name], before[mid][name]) for name in own)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("hidden", [[8], [12, 8, 6]], ids=len)
+@pytest.mark.parametrize("entity_shared", [False, True], ids=["mlp", "entities"])
+def test_all_networks(activation, hidden, entity_shared):
+    config = toy_config(**ENTITIES, entity_shared=entity_shared)
+    config.rl_module(model_config={"fcnet_hiddens": hidden, "fcnet_activation": activation})
+    ours, theirs = build(config), build(config, by_autograd=True)
+    batch = batch_for(ours)
+    update(ours, batch, num_epochs=1)
+    update(theirs, batch, num_epochs=1)
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("rows", [1, 3000])
+def test_large_products_too(rows):
+    """From a size on, other kernels compute them."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, rows, 40), torch.randn(2, 60, 40, requires_grad=True)
+    bias, gradient = torch.randn(2, 60, requires_grad=True), torch.randn(2, rows, 60)
+    from rllib_mec.hmppo.modules.dense import dense, pull_dense
+
+    for activation in (*ACTIVATIONS.values(), None):
+        x.requires_grad_()
+        expected, _ = dense(x, weight, bias, activation)
+        wanted = torch.autograd.grad(expected, (x, weight, bias), gradient)
+        x = x.detach()
+        with torch.no_grad():
+            y, saved = dense(x, weight, bias, activation)
+            found = pull_dense(gradient, x, weight, saved, activation)
+        torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=5e-4)
+
+
+SEEDS = (1, 2, 3)
+MEMBERS = {
+    "seeds": [{}] * 3,
+    "settings": [
+        {"lr": 1e-3},
+        {"lr": 5e-3, "gamma": 0.5, "lambda_": 0.7, "clip_param": 0.05},
+        {"entropy_coeff": 0.1, "vf_loss_coeff": 0.5, "grad_clip": 0.01},
+    ],
+}
+
+
+@pytest.mark.parametrize("members", MEMBERS.values(), ids=MEMBERS.keys())
+@pytest.mark.parametrize(
+    "case",
+    [{}, {**ENTITIES, "entity_shared": True}, {"critic": "separate"}],
+    ids=["mlp", "entities", "separate"],
+)
+def test_learners_together_learn_what_each_learns_alone(members, case):
+    def learners():
+        return [
+            build(toy_config(**{**case, **own}), seed)
+            for own, seed in zip(members, SEEDS, strict=True)
+        ]
+
+    together, alone = learners(), learners()
+    batches = [batch_for(learner, seed) for learner, seed in zip(alone, SEEDS, strict=True)]
+    stacked = StackedUpdate(together)
+    for _ in range(2):
+        parts = stacked.run(batches, 16, 2, shuffle=True)
+        expected = [update(learner, batch) for learner, batch in zip(alone, batches, strict=True)]
+    for own, other, part, result in zip(together, alone, parts, expected, strict=True):
+        assert_same(own, other)
+        assert losses(part) == pytest.approx(losses(result), rel=1e-3, abs=1e-5)
+    for one, two in itertools.combinations(together, 2):
+        weights = [
+            learner.module["leader" if not case.get("env") else "case_decision"].network.last.weight
+            for learner in (one, two)
+        ]
+        assert not torch.allclose(*weights)
+
+
+@pytest.mark.parametrize("case", [{}, {**ENTITIES, "entity_shared": True, "use_kl_loss": True}])
+def test_compiled_it_is_the_same(case, caplog):
+    ours, plain = build(toy_config(compiled=True, **case)), build(toy_config(**case))
+    batch = batch_for(plain)
+    with caplog.at_level(logging.WARNING):
+        update(ours, batch)
+    update(plain, batch)
+    assert "torch.compile" not in caplog.text
+    assert_same(ours, plain)
+
+
+def test_without_a_compiler_it_goes_on_and_says_so(caplog):
+    def fails(*_):
+        raise RuntimeError("no working C++ compiler\nand more")
+
+    compiled = Compiled(lambda a, b: a + b)
+    compiled.function = fails
+    with caplog.at_level(logging.WARNING):
+        assert compiled(1, 2) == compiled(3, 0) == 3
+    [record] = caplog.records
+    assert "going on without: no working C++ compiler" in record.getMessage()
+
+
+def test_an_error_of_the_functions_own_is_not_taken_for_the_compilers():
+    def broken(x):
+        raise KeyError(x)
+
+    compiled = Compiled(broken)
+    compiled.function = broken
+    with pytest.raises(KeyError, match="row"):
+        compiled("row")
+
+
+def test_mixed_precision_is_the_same_up_to_bfloat16s_digits():
+    """On a GPU it is bfloat16 all the same."""
+    mixed, plain = build(toy_config(mixed_precision=True)), build(toy_config())
+    batch = batch_for(plain)
+    for learner in (mixed, plain):
+        update(learner, batch, num_epochs=1, minibatch_size=None)
+    gradients = [
+        {mid: own[0]["exp_avg"] for mid, own in state(learner)["moments"].items()}
+        for learner in (mixed, plain)
+    ]
+    for mid in gradients[0]:
+        one, two = (own[mid].flatten() for own in gradients)
+        assert one.dtype == torch.float32
+        assert not torch.equal(one, two)
+        assert torch.nn.functional.cosine_similarity(one, two, dim=0) > 0.98
+
+
+def test_the_stacked_rows_are_those_of_the_batches():
+    config = toy_config(use_kl_loss=True)
+    learners = [build(config, seed) for seed in SEEDS]
+    batches = [batch_for(learner, seed) for learner, seed in zip(learners, SEEDS, strict=True)]
+    rows = StackedUpdate(learners).rows(batches)
+    for index, batch in enumerate(batches):
+        for agent in ("leader", "painter", "tail"):
+            own = {name: column[index].numpy() for name, column in rows[agent].items()}
+            np.testing.assert_array_equal(own[Columns.ACTIONS], batch.actions[agent])
+            np.testing.assert_array_equal(own[Columns.ACTION_LOGP], batch.log_probs[agent])
+            assert own[Postprocessing.ADVANTAGES].mean() == pytest.approx(0, abs=1e-6)
+            parameters = own[Columns.ACTION_DIST_INPUTS]
+            np.testing.assert_array_equal(parameters, batch.parameters[agent])
+
+
+def test_batches_that_begin_with_slots_empty_end_with_them_empty():
+    learner = build(toy_config())
+    batch = batch_for(learner)
+    copy = dataclasses.replace(
+        batch, observations={a: o.copy() for a, o in batch.observations.items()}
+    )
+    update(learner, batch)
+    for agent, observed in batch.observations.items():
+        np.testing.assert_array_equal(observed, copy.observations[agent])
