@@ -7,6 +7,7 @@ means first and its log standard deviations after them. Leading axes, written â€
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -55,33 +56,35 @@ class Coins:
         self.logits = parameters
 
     def sample(self, noise: Tensor) -> Tensor:
-        return (noise < torch.sigmoid(self.logits)).to(self.logits.dtype)
+        return (noise < self.probabilities).to(self.logits.dtype)
 
     def mode(self) -> Tensor:
         return (self.logits > 0).to(self.logits.dtype)
+
+    @functools.cached_property
+    def probabilities(self) -> Tensor:
+        return torch.sigmoid(self.logits)
 
     def log_prob(self, actions: Tensor) -> Tensor:
         # log sigmoid(+-l): the sign picks the outcome that happened.
         return functional.logsigmoid(self.logits * (2 * actions - 1)).sum(-1)
 
     def log_prob_gradient(self, actions: Tensor) -> Tensor:
-        return actions - torch.sigmoid(self.logits)
+        return actions - self.probabilities
 
     def entropy(self) -> Tensor:
-        p = torch.sigmoid(self.logits)
-        return (functional.softplus(self.logits) - p * self.logits).sum(-1)
+        return (functional.softplus(self.logits) - self.probabilities * self.logits).sum(-1)
 
     def entropy_gradient(self) -> Tensor:
-        p = torch.sigmoid(self.logits)
-        return self.logits * p * (p - 1)
+        p = self.probabilities
+        return self.logits * (p * p - p)
 
     def kl(self, other: Coins) -> Tensor:
-        p = torch.sigmoid(self.logits)
         difference = functional.softplus(other.logits) - functional.softplus(self.logits)
-        return (p * (self.logits - other.logits) + difference).sum(-1)
+        return (self.probabilities * (self.logits - other.logits) + difference).sum(-1)
 
     def kl_gradient(self, other: Coins) -> Tensor:
-        return torch.sigmoid(other.logits) - torch.sigmoid(self.logits)
+        return other.probabilities - self.probabilities
 
 
 class Choices:
@@ -150,14 +153,18 @@ class Gaussians:
     def mode(self) -> Tensor:
         return self.mean
 
+    @functools.cached_property
+    def precision(self) -> Tensor:
+        """One over the standard deviation."""
+        return (-self.log_std).exp()
+
     def log_prob(self, actions: Tensor) -> Tensor:
-        z = (actions - self.mean) * (-self.log_std).exp()
+        z = (actions - self.mean) * self.precision
         return (-0.5 * z * z - self.log_std - _LOG_SQRT_2PI).sum(-1)
 
     def log_prob_gradient(self, actions: Tensor) -> Tensor:
-        precision = (-self.log_std).exp()
-        z = (actions - self.mean) * precision
-        return torch.cat([z * precision, z * z - 1], dim=-1)
+        z = (actions - self.mean) * self.precision
+        return torch.cat([z * self.precision, z * z - 1], dim=-1)
 
     def entropy(self) -> Tensor:
         return (self.log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
@@ -171,7 +178,7 @@ class Gaussians:
         return (other.log_std - self.log_std + spread - 0.5).sum(-1)
 
     def kl_gradient(self, other: Gaussians) -> Tensor:
-        precision = (-2 * other.log_std).exp()
+        precision = other.precision.square()
         distance = other.mean - self.mean
         spread = ((2 * self.log_std).exp() + distance**2) * precision
         return torch.cat([distance * precision, 1 - spread], dim=-1)

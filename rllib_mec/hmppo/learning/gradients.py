@@ -37,13 +37,14 @@ class Coefficients:
 
     clip: epsilon of the ratio. entropy: weight of the entropy; None if it is 0 for all. kl: weight
     of the divergence from the policy that sampled; None without that loss. value: weight of the
-    critic's loss.
+    critic's loss. most: limit of the gradient; None without one.
     """
 
     clip: Tensor
     entropy: Tensor | None
     kl: Tensor | None
     value: Tensor
+    most: Tensor | None
 
 
 def actor_gradient(

@@ -161,10 +161,10 @@ class StackedUpdate:
             _average(list(gradients.values()))
         for mid, gradient in gradients.items():
             network = self.networks[mid]
-            configs = [learner.module_configs[mid] for learner in self.learners]
-            if configs[0].grad_clip is not None:
-                most = gradient.new_tensor([[config.grad_clip] for config in configs])
-                norms = clip(gradient, most, configs[0].grad_clip_by, network.sizes)
+            most = coefficients[mid].most
+            if most is not None:
+                by = self.learners[0].module_configs[mid].grad_clip_by
+                norms = clip(gradient, most, by, network.sizes)
                 if last:
                     parts[mid]["gradients_global_norm"] = norms
             self.optimisers[mid].step(gradient)
@@ -201,6 +201,9 @@ class StackedUpdate:
             entropy=entropy,
             kl=kl,
             value=column([config.vf_loss_coeff for config in configs]),
+            most=None
+            if configs[0].grad_clip is None
+            else column([config.grad_clip for config in configs]),
         )
 
 

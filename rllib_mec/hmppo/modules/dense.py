@@ -48,8 +48,13 @@ class Activation:
     quick: Callable[[Tensor], Tensor] | None = None
 
 
+_ONE = torch.ones(())
+
+
 def _quick_tanh(x: Tensor) -> Tensor:
-    return x.mul_(2).sigmoid_().mul_(2).sub_(1)
+    # 2 sigmoid(2 x) - 1, without Python numbers: torch converts each of them every time.
+    y = x.add_(x).sigmoid_()
+    return y.add_(y).sub_(_ONE)
 
 
 _aten = torch.ops.aten
@@ -117,38 +122,38 @@ def pull_dense(
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Matrix products, (S, M, K) times (S, K, N) to (S, M, N)."""
-    if _onednn is not None and _is_large(a.shape[-2] * b.numel(), len(b)) and _plain_cpu(a):
-        return _for_each([_onednn(a[s], b[s].mT, None, "none", [], "") for s in range(len(a))])
+    networks, rows, inner = a.shape
+    if rows * inner * b.shape[2] >= _ONEDNN_FROM and _has_onednn(a):
+        return _together([_onednn(a[s], b[s].mT, None, "none", [], "") for s in range(networks)])
     return torch.bmm(a, b).to(a.dtype)
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor, fused: str) -> Tensor:
     if _uses_onednn(x, weight):
-        return _for_each([_onednn(x[s], weight[s], bias[s], fused, [], "") for s in range(len(x))])
-    return torch.baddbmm(bias[:, None], x, weight.mT).to(x.dtype)
+        return _together(
+            [_onednn(x[s], weight[s], bias[s], fused, [], "") for s in range(x.shape[0])]
+        )
+    return torch.baddbmm(bias.unsqueeze(1), x, weight.mT).to(x.dtype)
 
 
 def _uses_onednn(x: Tensor, weight: Tensor) -> bool:
-    return (
-        _onednn is not None
-        and _is_large(x.shape[-2] * weight.numel(), len(weight))
-        and _plain_cpu(x)
-    )
+    _, outputs, inputs = weight.shape
+    return x.shape[1] * outputs * inputs >= _ONEDNN_FROM and _has_onednn(x)
 
 
-def _is_large(multiply_adds: int, networks: int) -> bool:
-    return multiply_adds >= _ONEDNN_FROM * networks
+def _has_onednn(x: Tensor) -> bool:
+    return _onednn is not None and _plain_cpu(x)
 
 
 def _plain_cpu(x: Tensor) -> bool:
     """Whether nothing but the result is asked for: no gradient, trace or other type."""
     return (
-        x.device.type == "cpu"
+        x.is_cpu
         and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
     )
 
 
-def _for_each(results: list[Tensor]) -> Tensor:
-    return results[0][None] if len(results) == 1 else torch.stack(results)
+def _together(results: list[Tensor]) -> Tensor:
+    return results[0].unsqueeze(0) if len(results) == 1 else torch.stack(results)
