@@ -65,8 +65,6 @@ def why_not_batched(config: Any, env: Any) -> str | None:
             return f"{name}_connector is set"
     if not config.normalize_actions:
         return "normalize_actions is false"
-    if config.restart_failed_sub_environments:
-        return "restart_failed_sub_environments is true"
     return _hook_per_episode(config)
 
 
