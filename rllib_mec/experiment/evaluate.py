@@ -92,6 +92,7 @@ def evaluate(
         name = loaded.config.policy
         return _evaluate_baseline(name, loaded.env, loaded.env_config, episodes, seed)
     loaded.config.callbacks_class = []  # those of training; they would also rule out batches
+    loaded.config.output = None  # only training is recorded
     single = loaded.env.check(loaded.env_config)
     if isinstance(loaded.config, HMPPOConfig) and not why_not_batched(loaded.config, single):
         policy = checkpoint.trained_policy(loaded)

@@ -12,6 +12,8 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from rllib_mec.hmppo.recording.runners import RecordingRunner
+
 MAX_EMPTY_ITERATIONS = 10
 
 
@@ -38,6 +40,17 @@ class HMPPO(PPO):
                 f"{self._empty_iterations} iterations without a sample: every environment runner "
                 "fails; the runners' logs say why"
             )
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        # Evaluation without runners of its own samples with the training's, which may record.
+        runner = self.env_runner if self.eval_env_runner_group is None else None
+        if not isinstance(runner, RecordingRunner):
+            return super().evaluate(*args, **kwargs)
+        runner.recording = False
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            runner.recording = True
 
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         super().restore_from_path(path, *args, **kwargs)

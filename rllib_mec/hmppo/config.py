@@ -21,10 +21,10 @@ from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.critic import CRITICS, Critic, CriticPlan
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.sampling.batched_env import single_env
-from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
-from rllib_mec.hmppo.sampling.choice import why_not_batched
+from rllib_mec.hmppo.sampling.choice import runner_class
 from rllib_mec.hmppo.team import Team
 
 MODEL_DEFAULTS: dict[str, Any] = {
@@ -88,6 +88,8 @@ class HMPPOConfig(PPOConfig):
         self.callbacks_class = EpisodeMetrics
         # RLlib waits a minute between restarts, which one bad episode would cost.
         self.delay_between_env_runner_restarts_s = 1.0
+        for name, value in output_settings.DEFAULTS.items():
+            setattr(self, name, value)
 
     def training(  # type: ignore[override]
         self,
@@ -127,6 +129,20 @@ class HMPPOConfig(PPOConfig):
             self.mixed_precision = mixed_precision
         return self
 
+    def offline_data(self, *, output: str | None = NotProvided, **kwargs: Any) -> Self:
+        """Sets RLlib's options of offline data, of which two say what training records.
+
+        Args:
+            output: a directory or URI, where environment runners write all that they sample for
+                training; see :mod:`rllib_mec.hmppo.recording.files`. On several machines: one
+                that all of them reach.
+            kwargs: ``output_max_rows_per_file`` bounds the files; by default each sample is one.
+        """
+        super().offline_data(**kwargs)
+        if output is not NotProvided:
+            self.output = output_settings.absolute(output)
+        return self
+
     def validate(self) -> None:
         if self.critic not in CRITICS:
             raise unknown_name("critic", self.critic, CRITICS)
@@ -139,21 +155,16 @@ class HMPPOConfig(PPOConfig):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
+        if not self._is_frozen:
+            # Evaluation has a copy of the training's settings.
+            self.output = None if self.in_evaluation else output_settings.absolute(self.output)
+        output_settings.check(self)
         if self.env is not None and not self._is_frozen:
             env = single_env(self)
             self._set_modules(Team.of_env(env))
-            self._set_sampling(env)
+            self.env_runner_cls = runner_class(self, env)
             env.close()
         super().validate()
-
-    def _set_sampling(self, env: Any) -> None:
-        reason = "" if self.batched is False else why_not_batched(self, env)
-        if self.batched and reason:
-            raise InputError(f"batched = True: {reason}")
-        if reason is None:
-            self.env_runner_cls = BatchedEnvRunner
-        elif self.env_runner_cls is BatchedEnvRunner:  # from an earlier validation
-            self.env_runner_cls = None
 
     def team(self) -> Team:
         """The team of a validated configuration."""

@@ -146,6 +146,11 @@ class Recorder:
         )
         self._steps = []
 
+    def drop_piece(self) -> None:
+        """Forgets the steps since the last call of :meth:`end_piece`."""
+        self.steps -= len(self._steps)
+        self._steps = []
+
     def batch(self) -> TeamBatch:
         """Returns everything recorded; the last piece must be closed."""
         return TeamBatch.concatenate(self._pieces)

@@ -48,6 +48,19 @@ def checkpoints(ray_session, tmp_path_factory):
     return paths
 
 
+def test_evaluation_adds_nothing_to_a_recording(ray_session, tmp_path):
+    for batched in (True, False):
+        config = HMPPOConfig().environment("mec", env_config=TINY).training(batched=batched)
+        algorithm = config.offline_data(output=str(tmp_path / "output")).build_algo()
+        algorithm.train()
+        algorithm.save_to_path(str(tmp_path / "checkpoint"))
+        algorithm.stop()
+        before = sorted((tmp_path / "output").rglob("*"))
+        assert set(evaluate(str(tmp_path / "checkpoint"), None, {}, 2, 0)) == METRICS
+        assert sorted((tmp_path / "output").rglob("*")) == before
+        assert len(before) == 2 + (not batched)
+
+
 def test_the_interval_is_students():
     # Mean 2, standard error 1 / sqrt(3), t(0.975, 2 degrees of freedom) = 4.302653.
     summary = summarise(np.array([1.0, 2.0, 3.0]))

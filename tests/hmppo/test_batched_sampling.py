@@ -179,10 +179,6 @@ def test_custom_metrics_of_all_episodes():
         (lambda c: c.callbacks(on_episode_end=print), "the callback on_episode_end is set"),
         (lambda c: c.environment(normalize_actions=False), "normalize_actions is false"),
         (
-            lambda c: c.fault_tolerance(restart_failed_sub_environments=True),
-            "restart_failed_sub_environments is true",
-        ),
-        (
             lambda c: c.env_runners(module_to_env_connector=lambda *_: []),
             "module_to_env_connector is set",
         ),

@@ -48,6 +48,22 @@ def test_rows_are_segment_by_segment():
     assert (len(batch), batch.env_steps(), batch.agent_steps()) == (15, 15, 15)
 
 
+def test_a_dropped_piece_leaves_no_trace():
+    recorder = Recorder()
+    for piece in ("kept", "dropped", "kept"):
+        for step in range(2):
+            now = _observation(step if piece == "kept" else 7)
+            recorder.add(now, now, {"a": now["a"][:, 0]}, now, now["a"][:, 0])
+        if piece == "dropped":
+            recorder.drop_piece()
+        else:
+            recorder.end_piece(_observation(2), False)
+    assert recorder.steps == 4
+    batch = recorder.batch()
+    assert batch.observations["a"][:, 0].tolist() == [0, 1, 10, 11, 20, 21] * 2
+    assert batch.lengths.tolist() == [2] * 6
+
+
 @pytest.mark.parametrize("at", [1, 2, 3, 6, 7, 14])
 def test_cutting_and_joining_keeps_every_row(at):
     batch = recorded([(2, False), (3, True)])

@@ -59,14 +59,12 @@ class StackedAdam:
         rows: dict[tuple[float, ...], list[int]] = {}
         for index, optimizer in enumerate(self.optimizers):
             rows.setdefault(_settings(optimizer.param_groups[0]), []).append(index)
+        tensors: list[Any] = [self.stacked.flat, *self._moments, self._steps]
         self._groups = [
             (
                 settings,
                 indices,
-                [
-                    [tensor[index] for index in indices]
-                    for tensor in (self.stacked.flat, *self._moments, self._steps)
-                ],
+                [[tensor[index] for index in indices] for tensor in tensors],
             )
             for settings, indices in rows.items()
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps, log_episodes
+from rllib_mec.hmppo.sampling.env_failures import EnvFailures
 from rllib_mec.hmppo.team_batch import Recorder, TeamBatch
 
 
@@ -24,18 +26,30 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
 
     It needs an environment with a ``batched`` form, a :class:`JointPolicy`, and no connectors
     but RLlib's default ones; see :mod:`rllib_mec.hmppo.sampling.choice`.
+
+    With ``restart_failed_sub_environments``, environments that raise are made anew, all B of them,
+    and what they were sampling is dropped: neither returned nor counted.
     """
 
+    env: Any
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._failures = EnvFailures()
+        super().__init__(**kwargs)
+
     def make_env(self) -> None:
+        self.env = getattr(self, "env", None)  # RLlib leaves none if making it failed
         # One environment of RLlib's own form tells the spaces and is checked as always.
         num_envs = self.config.num_envs_per_env_runner
         self.config.num_envs_per_env_runner = 1
-        super().make_env()
-        self.config.num_envs_per_env_runner = num_envs
+        try:
+            super().make_env()
+        finally:
+            self.config.num_envs_per_env_runner = num_envs
         self.num_envs = num_envs
         self._batch: BatchedEnv = batched(self.env.envs[0].unwrapped, num_envs)
-        self._observations: dict[str, Any] | None = None
-        self._seeded = False
+        self._observations: Any = None  # what the next actions answer; None before a reset
+        self._reset_seed = self._failures.seed(self._seed)
 
     @torch.no_grad()
     def sample(
@@ -73,25 +87,26 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         while recorder.steps < steps or ended < episodes:
             ended += self._step(recorder, explore)
         if self._observations is not None:
-            recorder.end_piece(self._observations, terminated=False)
+            self._keep(recorder, terminated=False)
         count_steps(self, recorder.steps, ended)
         return [recorder.batch()]
 
     def _step(self, recorder: Recorder, explore: bool) -> bool:
         """Takes one step in all environments; returns whether their episodes have ended."""
-        if self._observations is None:
-            self._observations = _flat(self._batch.reset(None if self._seeded else self._seed))
-            self._seeded = True
-            self._episode_steps, self._began = 0, time.perf_counter()
-            self._returns = np.zeros(self.num_envs)
+        if self._observations is None and not self._reset():
+            return False
         team = self.module.team
         observed = self._observations
         actions, log_probs, parameters = self.module.act(
             {a: torch.as_tensor(observed[a]) for a in team.agents}, explore=explore
         )
-        following, rewards, terminated, truncated = self._batch.step(
-            {a: team.codecs[a].to_env(actions[a]) for a in team.agents}
-        )
+        to_env = {a: team.codecs[a].to_env(actions[a]) for a in team.agents}
+        stepped = self._of_env(self._batch.step, to_env)
+        if stepped is None:
+            recorder.drop_piece()
+            return False
+        self._failures.stepped()
+        following, rewards, terminated, truncated = stepped
         recorder.add(observed, _arrays(actions), _arrays(log_probs), _arrays(parameters), rewards)
         self._observations = _flat(following)
         self._returns += rewards
@@ -105,9 +120,39 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             seconds=time.perf_counter() - self._began,
             reported=self._batch.episode_metrics(),
         )
-        recorder.end_piece(self._observations, terminated)
+        self._keep(recorder, terminated)
         self._observations = None
         return True
+
+    def _reset(self) -> bool:
+        """Starts the next episodes; returns whether that went well."""
+        observations = self._of_env(self._batch.reset, self._reset_seed)
+        if observations is None:
+            return False
+        self._observations = _flat(observations)
+        self._reset_seed = None
+        self._episode_steps, self._began = 0, time.perf_counter()
+        self._returns = np.zeros(self.num_envs)
+        return True
+
+    def _keep(self, recorder: Recorder, terminated: bool) -> None:
+        """Makes the steps since the last call part of the sample."""
+        recorder.end_piece(self._observations, terminated)
+        self._failures.kept()
+
+    def _of_env(self, call: Callable[[Any], Any], argument: Any) -> Any:
+        """Calls the environments; returns None if they failed and have been made anew."""
+        try:
+            return call(argument)
+        except Exception as error:
+            if not self.config.restart_failed_sub_environments:
+                raise
+            self._failures.failed(error, self)
+        while True:
+            try:
+                return self.make_env()
+            except Exception as error:
+                self._failures.failed(error, self)
 
 
 def _flat(observations: dict[str, Any]) -> dict[str, Any]:

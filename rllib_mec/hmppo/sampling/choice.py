@@ -7,9 +7,17 @@ from typing import Any
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils import force_list
 
+from rllib_mec.errors import InputError
+from rllib_mec.hmppo.recording.runners import (
+    RecordingBatchedEnvRunner,
+    RecordingEpisodeEnvRunner,
+)
 from rllib_mec.hmppo.sampling.batched_env import has_batched_form
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
+
+_CHOSEN = (None, BatchedEnvRunner, RecordingBatchedEnvRunner, RecordingEpisodeEnvRunner)
+"""What :func:`runner_class` chooses from; None is RLlib's runner."""
 
 _PER_EPISODE_HOOKS = (
     "on_episode_created",
@@ -20,6 +28,28 @@ _PER_EPISODE_HOOKS = (
 )
 
 
+def runner_class(config: Any, env: Any) -> type | None:
+    """Returns the class of ``config``'s environment runners, None for RLlib's own.
+
+    Raises:
+        InputError: what is configured cannot be had together.
+    """
+    is_own = config.env_runner_cls not in _CHOSEN
+    if config.output is not None and is_own:
+        raise InputError(
+            f"env_runner_cls = {config.env_runner_cls.__name__}: expected none with output, which "
+            "only HMPPO's runners write"
+        )
+    reason = "" if config.batched is False else why_not_batched(config, env)
+    if config.batched and reason:
+        raise InputError(f"batched = True: {reason}")
+    if reason is None:
+        return BatchedEnvRunner if config.output is None else RecordingBatchedEnvRunner
+    if is_own:
+        return config.env_runner_cls
+    return None if config.output is None else RecordingEpisodeEnvRunner
+
+
 def why_not_batched(config: Any, env: Any) -> str | None:
     """Returns what keeps ``config`` from sampling ``env`` in batches; None if nothing does.
 
@@ -28,15 +58,13 @@ def why_not_batched(config: Any, env: Any) -> str | None:
     """
     if not has_batched_form(env):
         return "the environment has no method batched(num_envs) of its own"
-    if config.env_runner_cls not in (None, BatchedEnvRunner):
+    if config.env_runner_cls not in _CHOSEN:
         return "env_runner_cls is set"
     for name in ("env_to_module", "module_to_env", "learner"):
         if getattr(config, f"_{name}_connector") is not None:
             return f"{name}_connector is set"
     if not config.normalize_actions:
         return "normalize_actions is false"
-    if config.restart_failed_sub_environments:
-        return "restart_failed_sub_environments is true"
     return _hook_per_episode(config)
 
 

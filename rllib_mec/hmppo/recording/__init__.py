@@ -1,0 +1,1 @@
+"""Recording what environment runners sample, in Parquet files, and reading it."""
