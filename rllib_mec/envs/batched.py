@@ -12,7 +12,7 @@ from rllib_mec.envs.agents import AGENTS, CASE_DECISION, EMULATOR_CONFIG, Agents
 from rllib_mec.envs.config import EnvConfig
 from rllib_mec.errors import InputError
 from rllib_mec.system import Simulator
-from rllib_mec.system.tasks import Seed
+from rllib_mec.system.tasks import Seeds
 
 
 class BatchedMECEnv:
@@ -44,7 +44,7 @@ class BatchedMECEnv:
         self.action_slots = self.agents.action_slots
         self.simulator = Simulator(config.scenario, num_envs)
 
-    def reset(self, seed: Seed = None) -> dict[str, Observation]:
+    def reset(self, seed: Seeds = None) -> dict[str, Observation]:
         """Starts new episodes and returns the observations, (B, …) each."""
         self.simulator.reset(seed)
         return self._observations()

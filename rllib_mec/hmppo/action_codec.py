@@ -119,7 +119,7 @@ class ActionCodec:
             return (flat,)
         return flat.split([leaf.size for leaf in self.leaves], dim=-1)
 
-    def to_env(self, flat: np.ndarray) -> Any:
+    def to_env(self, flat: np.ndarray | Tensor) -> Any:
         """Returns actions as the environment takes them: continuous ones scaled to the box.
 
         A box without bounds on all sides gets them as they are, as RLlib does it.

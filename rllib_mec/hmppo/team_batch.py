@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Columns = dict[str, Array]
 
-_ROWS = ("observations", "actions", "log_probs", "parameters")
+ROW_COLUMNS = ("observations", "actions", "log_probs", "parameters")
 """The columns that each agent has of its own, with one entry per row."""
 
 
@@ -86,7 +86,7 @@ class TeamBatch:
             terminated[-1] = False
             for agent, column in final.items():
                 column[-1] = self.observations[agent][stop]
-        parts = {n: of_each_agent(getattr(self, n), lambda c: c[start:stop]) for n in _ROWS}
+        parts = {n: of_each_agent(getattr(self, n), lambda c: c[start:stop]) for n in ROW_COLUMNS}
         return TeamBatch(
             **parts,
             rewards=self.rewards[start:stop],
@@ -98,65 +98,3 @@ class TeamBatch:
     def slice(self, rows: slice, **kwargs: Any) -> TeamBatch:
         """The same as indexing, under the name that RLlib uses."""
         return self[rows]
-
-
-class Recorder:
-    """Collects the steps of B environments in lockstep, as a :class:`TeamBatch` in the end.
-
-    A *piece* is a run of steps without an end of episode; each environment's part of it is a
-    segment.
-    """
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._steps: list[tuple[Columns, Columns, Columns, Columns, Array]] = []
-        self._pieces: list[TeamBatch] = []
-
-    def add(
-        self,
-        observations: Columns,
-        actions: Columns,
-        log_probs: Columns,
-        parameters: Columns,
-        rewards: Array,
-    ) -> None:
-        """Adds a step of all environments, (B, …) each."""
-        self._steps.append((observations, actions, log_probs, parameters, rewards))
-        self.steps += 1
-
-    def end_piece(self, final_observations: Columns, terminated: bool) -> None:
-        """Closes the steps since the last call, with what was observed after them."""
-        steps = len(self._steps)
-        if not steps:
-            return
-        *columns, rewards = zip(*self._steps, strict=True)
-        num_envs = len(rewards[0])
-        parts = {
-            name: {agent: _rows([step[agent] for step in column]) for agent in column[0]}
-            for name, column in zip(_ROWS, columns, strict=True)
-        }
-        self._pieces.append(
-            TeamBatch(
-                **parts,
-                rewards=_rows(rewards).astype(np.float32),
-                lengths=np.full(num_envs, steps),
-                final_observations=dict(final_observations),
-                terminated=np.full(num_envs, terminated),
-            )
-        )
-        self._steps = []
-
-    def drop_piece(self) -> None:
-        """Forgets the steps since the last call of :meth:`end_piece`."""
-        self.steps -= len(self._steps)
-        self._steps = []
-
-    def batch(self) -> TeamBatch:
-        """Returns everything recorded; the last piece must be closed."""
-        return TeamBatch.concatenate(self._pieces)
-
-
-def _rows(steps: Sequence[Array]) -> Array:
-    """Makes T arrays (B, …) into rows (B * T, …), environment by environment."""
-    stacked = np.stack(steps, axis=1)
-    return stacked.reshape(-1, *stacked.shape[2:])

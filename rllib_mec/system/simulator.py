@@ -9,7 +9,7 @@ from rllib_mec.system.emulator import NOTHING_CACHED
 from rllib_mec.system.radio import Bools, Floats
 from rllib_mec.system.scenario import Scenario
 from rllib_mec.system.step import Outcome, step
-from rllib_mec.system.tasks import Episode, Seed, Tasks, draw_episode, streams
+from rllib_mec.system.tasks import Episode, Seeds, Tasks, draw_episode, streams
 
 METRICS = ("reward", "total_delay_min", "perplexity", "emulator_changes")
 """Names of the episode metrics, see :meth:`Simulator.episode_metrics`."""
@@ -36,7 +36,7 @@ class Simulator:
         self.last_gain: Floats = self.cached
         self._sums = np.zeros((len(METRICS), num_envs))
 
-    def reset(self, seed: Seed = None) -> None:
+    def reset(self, seed: Seeds = None) -> None:
         """Starts new episodes; ``seed`` restarts the random streams, None lets them run on."""
         if seed is not None:
             self._rngs = streams(seed, self.num_envs)

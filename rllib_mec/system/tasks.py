@@ -16,6 +16,8 @@ from rllib_mec.system.radio import Floats, path_gain
 from rllib_mec.system.scenario import Scenario
 
 Seed = int | np.random.SeedSequence | None
+Seeds = Seed | Sequence[Seed]
+"""One seed for all environments, or one for each of several groups of equal size."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,8 +51,16 @@ class Episode:
         return Tasks(tasks.gain[t], tasks.complexity[t], tasks.data_mb[t], tasks.power_w[t])
 
 
-def streams(seed: Seed, num_envs: int) -> list[np.random.Generator]:
-    """Returns one random stream per environment; stream k does not depend on ``num_envs``."""
+def streams(seed: Seeds, num_envs: int) -> list[np.random.Generator]:
+    """Returns one random stream per environment; stream k does not depend on ``num_envs``.
+
+    Raises:
+        InputError: several seeds, but not as many environments for each.
+    """
+    if isinstance(seed, Sequence):
+        if not seed or num_envs % len(seed):
+            raise InputError(f"seed = {seed!r}: expected as many seeds as divide {num_envs}")
+        return [rng for own in seed for rng in streams(own, num_envs // len(seed))]
     root = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
     return [
         np.random.Generator(

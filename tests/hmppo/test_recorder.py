@@ -2,13 +2,19 @@
 
 import dataclasses
 
+import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from ray.rllib.utils.minibatch_utils import ShardEpisodesIterator
+from toy_teams import box
 
-from rllib_mec.hmppo.team_batch import Recorder, TeamBatch
+from rllib_mec.hmppo import Team
+from rllib_mec.hmppo.sampling.recorder import Recorder
+from rllib_mec.hmppo.team_batch import TeamBatch
 
 NUM_ENVS = 3
+TEAM = Team(("a",), {"a": box(1)}, {"a": gym.spaces.Box(-1, 1, (1,), np.float32)})
 
 
 def _observation(step):
@@ -16,16 +22,23 @@ def _observation(step):
     return {"a": 10.0 * np.arange(NUM_ENVS)[:, None] + step}
 
 
-def recorded(pieces):
+def recorded(pieces, groups=1):
     """Records pieces of (steps, terminated); time goes on over them."""
-    recorder, time = Recorder(), 0
+    recorder, time = Recorder(TEAM, groups), 0
     for steps, terminated in pieces:
         for _ in range(steps):
-            now = _observation(time)
-            recorder.add(now, now, {"a": now["a"][:, 0]}, now, now["a"][:, 0])
+            add(recorder, _observation(time))
             time += 1
         recorder.end_piece(_observation(time), terminated)
-    return recorder.batch()
+    batches = recorder.batches()
+    return batches[0] if groups == 1 else batches
+
+
+def add(recorder, now):
+    """A step whose action and parameter are the observation."""
+    column = torch.as_tensor(now["a"], dtype=torch.float32).unflatten(0, (recorder.groups, -1))
+    parameters = torch.cat([column, torch.zeros_like(column)], dim=-1)
+    recorder.add(now, {"a": column}, {"a": parameters}, now["a"][:, 0])
 
 
 def arrays(batch):
@@ -48,18 +61,36 @@ def test_rows_are_segment_by_segment():
     assert (len(batch), batch.env_steps(), batch.agent_steps()) == (15, 15, 15)
 
 
+def test_groups_get_a_batch_each():
+    pieces = [(2, False), (3, True)]
+    whole, groups = recorded(pieces), recorded(pieces, groups=3)
+    assert len(groups) == 3
+    for index, batch in enumerate(groups):
+        mine = [env == index for env in whole.observations["a"][:, 0] // 10]
+        for name in ("observations", "actions", "log_probs", "parameters", "rewards"):
+            np.testing.assert_array_equal(arrays(batch)[name], arrays(whole)[name][mine])
+        assert batch.lengths.tolist() == [2, 3]
+        final = [2 + 10 * index, 5 + 10 * index]
+        assert batch.final_observations["a"][:, 0].tolist() == final
+
+
+def test_log_probabilities_are_those_of_the_actions():
+    batch = recorded([(2, True)])
+    # A standard deviation of 1, and actions that are the means.
+    np.testing.assert_allclose(batch.log_probs["a"], -0.5 * np.log(2 * np.pi), rtol=1e-6)
+
+
 def test_a_dropped_piece_leaves_no_trace():
-    recorder = Recorder()
+    recorder = Recorder(TEAM)
     for piece in ("kept", "dropped", "kept"):
         for step in range(2):
-            now = _observation(step if piece == "kept" else 7)
-            recorder.add(now, now, {"a": now["a"][:, 0]}, now, now["a"][:, 0])
+            add(recorder, _observation(step if piece == "kept" else 7))
         if piece == "dropped":
             recorder.drop_piece()
         else:
             recorder.end_piece(_observation(2), False)
     assert recorder.steps == 4
-    batch = recorder.batch()
+    [batch] = recorder.batches()
     assert batch.observations["a"][:, 0].tolist() == [0, 1, 10, 11, 20, 21] * 2
     assert batch.lengths.tolist() == [2] * 6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,6 +30,9 @@ class JointPolicy(MultiRLModule):
             action_spaces={a: spec.action_space for a, spec in specs.items()},
         )
 
+    generator: torch.Generator | None = None
+    """The random stream to explore with, on the CPU; None: torch's own."""
+
     @torch.no_grad()
     def act(
         self,
@@ -42,29 +46,32 @@ class JointPolicy(MultiRLModule):
         Args:
             observations: (B, observation_size) of each agent, slots empty.
             explore: True to sample, False for the most probable actions.
-            generator: the random stream to sample with, on the CPU; None: torch's own.
+            generator: another random stream than the policy's own.
 
         Returns:
             flat actions (B, size), their log probabilities (B,) and the distribution
             parameters (B, num_parameters), of each agent.
         """
-        actions: dict[str, Tensor] = {}
-        log_probs: dict[str, Tensor] = {}
-        parameters: dict[str, Tensor] = {}
-        for agent in self.team.agents:
-            # float(): RLlib hands on observations of the environment's own type, such as bytes.
-            flat = self.filtered({agent: observations[agent].flatten(1).float()})[agent]
-            filled = self.team.fill_slots(agent, flat, actions)
-            # Learners wrap modules for data-parallel training; acting needs the bare one.
-            parameters[agent] = self[agent].unwrapped().parameters_of(filled)
-            distribution = ActionDistribution(self.team.codecs[agent], parameters[agent])
-            if explore:
-                noise = draw_noise(self.team.codecs[agent], filled.shape[:1], generator)
-                actions[agent] = distribution.sample(noise.to(filled.device))
-            else:
-                actions[agent] = distribution.mode()
-            log_probs[agent] = distribution.log_prob(actions[agent])
+        team = self.team
+        # float(): RLlib hands on observations of the environment's own type, such as bytes.
+        flat = {agent: observations[agent].flatten(1).float() for agent in team.agents}
+        noise = None
+        if explore:
+            rows, device = flat[team.agents[0]].shape[:1], flat[team.agents[0]].device
+            noise = {
+                agent: draw_noise(team.codecs[agent], rows, generator or self.generator).to(device)
+                for agent in team.agents
+            }
+        actions, parameters = decide(team, self._parameters_of, self.filtered(flat), noise)
+        log_probs = {
+            agent: ActionDistribution(team.codecs[agent], parameters[agent]).log_prob(own)
+            for agent, own in actions.items()
+        }
         return actions, log_probs, parameters
+
+    def _parameters_of(self, agent: str, observations: Tensor) -> Tensor:
+        # Learners wrap modules for data-parallel training; acting needs the bare one.
+        return self[agent].unwrapped().parameters_of(observations)
 
     def filtered(self, observations: dict[str, Tensor]) -> dict[str, Tensor]:
         """Observations (B, observation_size) through the actors' filters, if they have any."""
@@ -101,3 +108,26 @@ class JointPolicy(MultiRLModule):
             }
             for agent in self.team.agents
         }
+
+
+def decide(
+    team: Team,
+    parameters_of: Callable[[str, Tensor], Tensor],
+    observations: dict[str, Tensor],
+    noise: dict[str, Tensor] | None,
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The agents' actions, each agent seeing those of earlier ones, and what they are drawn from.
+
+    Args:
+        parameters_of: an agent's distribution parameters at its observations.
+        observations: (…, observation_size) of each agent, slots empty.
+        noise: see :func:`draw_noise`; None for the most probable actions.
+    """
+    actions: dict[str, Tensor] = {}
+    parameters: dict[str, Tensor] = {}
+    for agent in team.agents:
+        filled = team.fill_slots(agent, observations[agent], actions)
+        parameters[agent] = parameters_of(agent, filled)
+        distribution = ActionDistribution(team.codecs[agent], parameters[agent])
+        actions[agent] = distribution.mode() if noise is None else distribution.sample(noise[agent])
+    return actions, parameters

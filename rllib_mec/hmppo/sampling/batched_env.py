@@ -35,7 +35,8 @@ class BatchedEnv(Protocol):
 
         Args:
             seed: a whole number or ``numpy.random.SeedSequence`` that restarts the random
-                streams; None lets them run on.
+                streams; None lets them run on. Where several seeds are trained together: a list of
+                S numbers, for S groups of B / S environments, each as if it were alone.
         """
 
     def step(

@@ -7,18 +7,16 @@ environments is a handful of array operations, and a sample is one :class:`TeamB
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 
+from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps, log_episodes
 from rllib_mec.hmppo.sampling.env_failures import EnvFailures
-from rllib_mec.hmppo.team_batch import Recorder, TeamBatch
+from rllib_mec.hmppo.sampling.sampler import Sampler
+from rllib_mec.hmppo.team_batch import TeamBatch
 
 
 class BatchedEnvRunner(MultiAgentEnvRunner):
@@ -48,10 +46,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             self.config.num_envs_per_env_runner = num_envs
         self.num_envs = num_envs
         self._batch: BatchedEnv = batched(self.env.envs[0].unwrapped, num_envs)
-        self._observations: Any = None  # what the next actions answer; None before a reset
-        self._reset_seed = self._failures.seed(self._seed)
+        self._sampler: Sampler | None = None
 
-    @torch.no_grad()
     def sample(
         self,
         *,
@@ -79,86 +75,50 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
                 num_timesteps = fragment * self.num_envs
             else:
                 num_episodes = self.num_envs
+        sampler = self._sampler = self._sampler or self._make_sampler()
         if force_reset or num_episodes is not None:
-            self._observations = None
-        steps = math.ceil((num_timesteps or 0) / self.num_envs)
-        episodes = math.ceil((num_episodes or 0) / self.num_envs)
-        recorder, ended = Recorder(), 0
-        while recorder.steps < steps or ended < episodes:
-            ended += self._step(recorder, explore)
-        if self._observations is not None:
-            self._keep(recorder, terminated=False)
-        count_steps(self, recorder.steps, ended)
-        return [recorder.batch()]
-
-    def _step(self, recorder: Recorder, explore: bool) -> bool:
-        """Takes one step in all environments; returns whether their episodes have ended."""
-        if self._observations is None and not self._reset():
-            return False
-        team = self.module.team
-        observed = self._observations
-        actions, log_probs, parameters = self.module.act(
-            {a: torch.as_tensor(observed[a]) for a in team.agents}, explore=explore
+            sampler.drop_episodes()
+        batches, steps, episodes = sampler.sample(
+            math.ceil((num_timesteps or 0) / self.num_envs),
+            math.ceil((num_episodes or 0) / self.num_envs),
+            explore,
         )
-        to_env = {a: team.codecs[a].to_env(actions[a]) for a in team.agents}
-        stepped = self._of_env(self._batch.step, to_env)
-        if stepped is None:
-            recorder.drop_piece()
-            return False
-        self._failures.stepped()
-        following, rewards, terminated, truncated = stepped
-        recorder.add(observed, _arrays(actions), _arrays(log_probs), _arrays(parameters), rewards)
-        self._observations = _flat(following)
-        self._returns += rewards
-        self._episode_steps += 1
-        if not (terminated or truncated):
-            return False
+        self._failures.kept()
+        count_steps(self, steps, episodes)
+        return batches
+
+    def _make_sampler(self) -> Sampler:
+        return Sampler(
+            StackedPolicies([self.module], [self._seed]),
+            self._batch,
+            [self._failures.seed(self._seed)],
+            self._log_episodes,
+            self._remake if self.config.restart_failed_sub_environments else None,
+        )
+
+    def _log_episodes(
+        self, length: int, returns: Any, seconds: float, reported: dict[str, Any]
+    ) -> None:
+        self._failures.kept()
         log_episodes(
             self,
-            length=self._episode_steps,
-            returns=self._returns,
-            seconds=time.perf_counter() - self._began,
-            reported=self._batch.episode_metrics(),
+            length=length,
+            returns=returns[0],
+            seconds=seconds,
+            reported={name: values[0] for name, values in reported.items()},
         )
-        self._keep(recorder, terminated)
-        self._observations = None
-        return True
 
-    def _reset(self) -> bool:
-        """Starts the next episodes; returns whether that went well."""
-        observations = self._of_env(self._batch.reset, self._reset_seed)
-        if observations is None:
-            return False
-        self._observations = _flat(observations)
-        self._reset_seed = None
-        self._episode_steps, self._began = 0, time.perf_counter()
-        self._returns = np.zeros(self.num_envs)
-        return True
-
-    def _keep(self, recorder: Recorder, terminated: bool) -> None:
-        """Makes the steps since the last call part of the sample."""
-        recorder.end_piece(self._observations, terminated)
-        self._failures.kept()
-
-    def _of_env(self, call: Callable[[Any], Any], argument: Any) -> Any:
-        """Calls the environments; returns None if they failed and have been made anew."""
-        try:
-            return call(argument)
-        except Exception as error:
-            if not self.config.restart_failed_sub_environments:
-                raise
-            self._failures.failed(error, self)
+    def _remake(self, error: Exception, stepped: bool) -> tuple[BatchedEnv, list[int | None]]:
+        """Makes the environments anew after an error of theirs."""
+        sampler = self._sampler
+        if stepped:
+            self._failures.stepped()
         while True:
+            self._failures.failed(error, self)
             try:
-                return self.make_env()
-            except Exception as error:
-                self._failures.failed(error, self)
-
-
-def _flat(observations: dict[str, Any]) -> dict[str, Any]:
-    """Observations as the networks take them, (B, observation_size) float32 of each agent."""
-    return {a: np.asarray(o, np.float32).reshape(len(o), -1) for a, o in observations.items()}
-
-
-def _arrays(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
-    return {agent: tensor.numpy() for agent, tensor in tensors.items()}
+                self.make_env()
+            except Exception as another:
+                error = another
+                continue
+            self._sampler = sampler
+            return self._batch, [self._failures.seed(self._seed)]

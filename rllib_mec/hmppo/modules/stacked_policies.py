@@ -1,0 +1,73 @@
+"""Joint policies that act together: one forward pass per decision for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from rllib_mec.hmppo.distributions import draw_noise
+from rllib_mec.hmppo.modules.joint_policy import JointPolicy, decide
+from rllib_mec.hmppo.modules.observation_filter import filter_stacked
+from rllib_mec.hmppo.modules.stacked import Stacked
+
+
+class StackedPolicies:
+    """S joint policies of the same team, whose actors' parameters are stacked.
+
+    Args:
+        policies: the policies; they stay usable and may be loaded into.
+        seeds: of each policy's random stream; None: a random one.
+    """
+
+    def __init__(self, policies: Sequence[JointPolicy], seeds: Sequence[int | None]) -> None:
+        self.team = policies[0].team
+        self._actors = {
+            agent: Stacked([policy[agent].unwrapped() for policy in policies])
+            for agent in self.team.agents
+        }
+        self._generators = [torch.Generator() for _ in policies]
+        for generator, seed in zip(self._generators, seeds, strict=True):
+            generator.seed() if seed is None else generator.manual_seed(seed)
+
+    def __len__(self) -> int:
+        return len(self._generators)
+
+    def refresh(self) -> None:
+        """Takes the parameters up again if something has replaced the policies' tensors."""
+        for actors in self._actors.values():
+            actors.refresh()
+
+    @torch.no_grad()
+    def act(
+        self, observations: dict[str, Tensor], *, explore: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Lets every agent of the S teams decide once.
+
+        Args:
+            observations: (S, B, observation_size) of each agent, slots empty.
+            explore: True to sample, False for the most probable actions.
+
+        Returns:
+            flat actions, (S, B, size), and the distributions' parameters, (S, B, num_parameters),
+            of each agent.
+        """
+        filtered = {}
+        for agent, observed in observations.items():
+            filters = [actor.filter for actor in self._actors[agent].modules]
+            filtered[agent] = observed if filters[0] is None else filter_stacked(filters, observed)
+        noise = self._noise(observations[self.team.agents[0]].shape[1]) if explore else None
+        return decide(self.team, self._parameters_of, filtered, noise)
+
+    def _parameters_of(self, agent: str, observations: Tensor) -> Tensor:
+        actors = self._actors[agent]
+        return actors.module.trace(actors.values, observations)[0]
+
+    def _noise(self, num_envs: int) -> dict[str, Tensor]:
+        noise = {}
+        for agent in self.team.agents:
+            codec = self.team.codecs[agent]
+            own = [draw_noise(codec, (num_envs,), generator) for generator in self._generators]
+            noise[agent] = own[0].unsqueeze(0) if len(own) == 1 else torch.stack(own)
+        return noise
