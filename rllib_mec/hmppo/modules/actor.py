@@ -66,7 +66,8 @@ class Actor(TorchRLModule):
             output += width
             if num_stds:
                 shared = log_std[:, None, std : std + num_stds]
-                parts.append(shared.repeat(1, 1, n).expand(-1, observations.shape[1], -1))
+                shared = shared if n == 1 else shared.repeat(1, 1, n)
+                parts.append(shared.expand(-1, observations.shape[1], -1))
                 std += num_stds
         return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)), tape
 

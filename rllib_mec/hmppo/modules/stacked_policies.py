@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,12 +19,21 @@ class StackedPolicies:
     Args:
         policies: the policies; they stay usable and may be loaded into.
         seeds: of each policy's random stream; None: a random one.
+        networks: the policies' modules, if they have been stacked already: a module can be in one
+            stack only.
     """
 
-    def __init__(self, policies: Sequence[JointPolicy], seeds: Sequence[int | None]) -> None:
+    def __init__(
+        self,
+        policies: Sequence[JointPolicy],
+        seeds: Sequence[int | None],
+        networks: Mapping[str, Stacked] | None = None,
+    ) -> None:
         self.team = policies[0].team
         self._actors = {
-            agent: Stacked([policy[agent].unwrapped() for policy in policies])
+            agent: networks[agent]
+            if networks is not None
+            else Stacked([policy[agent].unwrapped() for policy in policies])
             for agent in self.team.agents
         }
         self._generators = [torch.Generator() for _ in policies]

@@ -69,23 +69,27 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             )
         if explore is None:
             explore = self.config.explore
-        if num_timesteps is None and num_episodes is None:
-            if self.config.batch_mode == "truncate_episodes":
-                fragment = self.config.get_rollout_fragment_length(self.worker_index)
-                num_timesteps = fragment * self.num_envs
-            else:
-                num_episodes = self.num_envs
-        sampler = self._sampler = self._sampler or self._make_sampler()
-        if force_reset or num_episodes is not None:
-            sampler.drop_episodes()
-        batches, steps, episodes = sampler.sample(
-            math.ceil((num_timesteps or 0) / self.num_envs),
-            math.ceil((num_episodes or 0) / self.num_envs),
-            explore,
+        steps, episodes = (
+            self.sample_size()
+            if num_timesteps is None and num_episodes is None
+            else (
+                math.ceil((num_timesteps or 0) / self.num_envs),
+                math.ceil((num_episodes or 0) / self.num_envs),
+            )
         )
+        sampler = self._sampler = self._sampler or self._make_sampler()
+        if force_reset or episodes:
+            sampler.drop_episodes()
+        batches, taken, ended = sampler.sample(steps, episodes, explore)
         self._failures.kept()
-        count_steps(self, steps, episodes)
+        count_steps(self, taken, ended)
         return batches
+
+    def sample_size(self) -> tuple[int, int]:
+        """Steps and episodes of each environment that a sample has by the configuration."""
+        if self.config.batch_mode == "truncate_episodes":
+            return self.config.get_rollout_fragment_length(self.worker_index), 0
+        return 0, 1
 
     def _make_sampler(self) -> Sampler:
         return Sampler(
