@@ -6,6 +6,7 @@ Reading a checkpoint unpickles its configuration, as RLlib does: read none that 
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from rllib_mec.errors import InputError
 from rllib_mec.experiment import environments
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
+from rllib_mec.hmppo.stacked.trainable import INDEX, MEMBERS
 
 _CONSTRUCTOR = "class_and_ctor_args.pkl"
 _MODULES = Path("learner_group", "learner", "rl_module")
@@ -67,6 +69,9 @@ def read(path: Path, env: str | None, env_config: Mapping[str, Any]) -> Checkpoi
         InputError: no checkpoint, a damaged one, or no such environment.
     """
     if not (path / _CONSTRUCTOR).is_file():
+        if (path / INDEX).is_file():
+            members = json.loads((path / INDEX).read_text())[MEMBERS]
+            raise InputError(f"{path}: expected a member of the stack, such as {path / members[0]}")
         nested = sorted(path.glob(f"**/checkpoint_*/{_CONSTRUCTOR}"))
         hint = f", perhaps {nested[-1].parent}" if nested else ""
         raise InputError(f"{path}: expected a checkpoint directory (with {_CONSTRUCTOR}){hint}")

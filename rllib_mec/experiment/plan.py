@@ -9,10 +9,11 @@ from typing import Any
 
 from rllib_mec import registry
 from rllib_mec.errors import InputError, did_you_mean
-from rllib_mec.experiment import environments, search_space, settings
+from rllib_mec.experiment import environments, search_space, settings, stacking
 from rllib_mec.experiment.spec import Experiment
 from rllib_mec.hmppo.config import module_of_agent
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
+from rllib_mec.hmppo.stacked.trainable import CONFIG_CLASS, MEMBERS, StackedTrial
 
 _STORED_AS = {"lambda_": "lambda", "input_": "input", "callbacks_class": "callbacks"}
 """Settings that RLlib keeps in a config's dictionary under another name."""
@@ -26,6 +27,7 @@ class Plan:
     param_space: the config as Tune takes it, with the search spaces.
     num_trials: how many trials there will be.
     scheduler: Tune's, or None for first come, first served.
+    members: of each trial, what they set besides; none: a trial is one run of the algorithm.
     """
 
     experiment: Experiment
@@ -34,11 +36,12 @@ class Plan:
     param_space: dict[str, Any]
     num_trials: int
     scheduler: Any
+    members: list[dict[str, Any]]
 
     @property
-    def algorithm(self) -> Any:
-        """The ``Algorithm`` class."""
-        return self.configs[0].algo_class
+    def trainable(self) -> Any:
+        """What Tune runs: the ``Algorithm`` class, or a stack of them."""
+        return StackedTrial if self.members else self.configs[0].algo_class
 
 
 def prepare(experiment: Experiment) -> Plan:
@@ -64,13 +67,18 @@ def prepare(experiment: Experiment) -> Plan:
         _config(experiment, config_class, environment, search_space.fill(form.config, filling))
         for filling in fillings
     ]
+    members = stacking.members(experiment, configs)
+    param_space = _param_space(experiment, configs[0], spaces)
+    if members:
+        param_space |= {CONFIG_CLASS: config_class, MEMBERS: members}
     return Plan(
         experiment,
         environment,
         configs,
-        _param_space(experiment, configs[0], spaces),
+        param_space,
         search_space.grid_size(spaces) * form.num_samples,
         _scheduler(experiment),
+        members,
     )
 
 

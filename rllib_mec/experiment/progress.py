@@ -11,6 +11,7 @@ from typing import Any
 from ray.tune import Callback
 
 from rllib_mec.experiment.interrupt import say
+from rllib_mec.hmppo.stacked.trainable import MEMBERS
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -95,7 +96,9 @@ def progress_line(
             _of_target(result["training_iteration"], stop["training_iteration"], "iterations")
         )
     if seconds > 0 and STEPS in result:
-        parts.append(f"{(result[STEPS] - first[STEPS]) / seconds:,.0f}/s")
+        members = len(result.get(MEMBERS) or ())
+        times = f"{members} x " if members else ""
+        parts.append(f"{times}{(result[STEPS] - first[STEPS]) / seconds:,.0f}/s")
     left = [
         (stop[key] - result[key]) * seconds / (result[key] - first[key])
         for key in _STEADY

@@ -14,6 +14,7 @@ from rllib_mec.errors import InputError
 from rllib_mec.experiment.interrupt import say
 from rllib_mec.experiment.plan import Plan
 from rllib_mec.experiment.progress import STEPS, duration, metrics_of
+from rllib_mec.hmppo.stacked.trainable import MEMBERS
 
 
 def announce(plan: Plan, resuming: bool) -> None:
@@ -23,6 +24,7 @@ def announce(plan: Plan, resuming: bool) -> None:
     say(
         f"{experiment.name}: {experiment.form.run} on {experiment.form.env}"
         + (f", {plan.num_trials} trials" if plan.num_trials > 1 else "")
+        + (f", a stack of {len(plan.members)}" if plan.members else "")
         + (f", until {stop}" if stop else ", until Ctrl-C")
         + (", resumed" if resuming else "")
     )
@@ -67,11 +69,17 @@ def _report_trial(name: str, result: Any) -> None:
         f"{name}: {metrics.get('training_iteration', 0):,} iterations, "
         f"{metrics.get(STEPS, 0):,.0f} steps, {duration(metrics.get('time_total_s', 0.0))}"
     )
+    members = metrics.get(MEMBERS) or {}
     for key, value in metrics_of(metrics).items():
-        say(f"  {key} {value:.6g}")
+        say(f"  {key} {value:.6g}" + (f" (mean of {len(members)})" if members else ""))
+    for member, own in members.items():
+        values = (f"{key} {value:.6g}" for key, value in metrics_of(own).items())
+        say(f"  {member}: {', '.join(values)}")
     if result.checkpoint is not None:
         say(f"  checkpoint {result.checkpoint.path}")
-        say(f"  rllib evaluate {shlex.quote(result.checkpoint.path)}")
+        for member in members or ("",):
+            path = str(PurePosixPath(result.checkpoint.path, member))
+            say(f"  rllib evaluate {shlex.quote(path)}")
 
 
 def _report_best(results: Any, metric: str, mode: str) -> None:

@@ -21,7 +21,7 @@ from rllib_mec.experiment.plan import Plan
 RECORD = "experiment.json"
 """The file in an experiment's directory that holds its form."""
 
-_KEPT = ("run", "env", "stop", "config", "num_samples")
+_KEPT = ("run", "env", "stop", "config", "num_samples", "seeds", "stack")
 """Parts of the form that a resumed run takes from its directory."""
 
 
@@ -45,7 +45,7 @@ def restore(plan: Plan) -> Any | None:
     _check_unchanged(plan)
     try:
         return tune.Tuner.restore(
-            directory, trainable=plan.algorithm, resume_unfinished=True, resume_errored=True
+            directory, trainable=plan.trainable, resume_unfinished=True, resume_errored=True
         )
     except (ValueError, EOFError, OSError, pickle.UnpicklingError, ImportError) as error:
         line = " ".join(f"{type(error).__name__}: {error}".split())

@@ -138,7 +138,7 @@ def _check_resources(plan: Plan, options: Options) -> None:
         return
     present = ray.cluster_resources()
     for config in plan.configs:
-        needed = plan.algorithm.default_resource_request(config).required_resources
+        needed = config.algo_class.default_resource_request(config).required_resources
         for resource, amount in needed.items():
             if amount > present.get(resource, 0):
                 advice = {
@@ -166,7 +166,7 @@ def _new(plan: Plan, options: Options) -> Any:
     if max_failures is None:
         max_failures = CLUSTER_MAX_FAILURES if options.on_cluster else 0
     return tune.Tuner(
-        plan.algorithm,
+        plan.trainable,
         param_space=plan.param_space,
         tune_config=tune.TuneConfig(
             metric=form.tune_config.metric,

@@ -12,6 +12,8 @@ A file holds one experiment or several, which are run one after the other::
         env_config: {}
         model_config: {fcnet_hiddens: [64, 64]}
       num_samples: 1              # trials for each point of the grid
+      seeds: null                 # [0, 1, 2]: these seeds as one trial, their networks stacked
+      stack: null                 # [{lr: 1e-3}, {lr: 3e-4}]: the same with other settings
       storage_path: ./results     # a directory, or a URI such as s3://bucket/folder
       max_failures: 0             # restarts of a trial that fails, from its last checkpoint;
                                   # -1: any number; left out: 0, on a cluster 3
@@ -90,6 +92,8 @@ class ExperimentForm(_Form):
     stop: dict[str, Any] = {}
     config: dict[str, Any] = {}
     num_samples: Annotated[int, pydantic.Field(ge=1)] = 1
+    seeds: Annotated[list[int], pydantic.Field(min_length=1)] | None = None
+    stack: Annotated[list[dict[str, Any]], pydantic.Field(min_length=1)] | None = None
     storage_path: str = "./results"
     max_failures: Annotated[int, pydantic.Field(ge=-1)] | None = None
     checkpoint_config: CheckpointForm = CheckpointForm()

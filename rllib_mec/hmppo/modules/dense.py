@@ -150,7 +150,7 @@ def _uses_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def _packed(matrix: Tensor) -> Tensor:
-    """A matrix without gaps, by rows or by columns: for others oneDNN is a thousand times slower."""
+    """A matrix without gaps, by rows or columns: with others oneDNN takes a thousand times."""
     return matrix if matrix.is_contiguous() or matrix.mT.is_contiguous() else matrix.contiguous()
 
 

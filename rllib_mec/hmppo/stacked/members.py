@@ -42,6 +42,8 @@ def check_members(members: Sequence[Settings]) -> None:
     if not members:
         raise InputError("[]: expected one member at least")
     for own in members:
+        if not own:
+            raise InputError("{}: expected settings of the member")
         for name, value in own.items():
             if name not in STACKABLE:
                 raise unknown_name("setting of a stack's members", name, STACKABLE)
