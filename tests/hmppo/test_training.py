@@ -160,11 +160,15 @@ def test_evaluation_plays_without_exploring(build):
     assert_same(runner[1], {agent: learned[agent] for agent in runner[1]})
 
 
-@pytest.mark.parametrize("critic", ["decision_point", "separate"])
-def test_two_learners_stay_equal(build, critic):
+@pytest.mark.parametrize(
+    ("critic", "observation_filter"),
+    [("decision_point", "MeanStdFilter"), ("separate", "NoFilter")],
+)
+def test_two_learners_stay_equal(build, critic, observation_filter):
     """And an uneven number of rows: each learner gets half of them."""
     config = mec_config(critic=critic, train_batch_size_per_learner=30, minibatch_size=8)
     config.env_runners(num_envs_per_env_runner=3, rollout_fragment_length=21)
+    config.env_runners(observation_filter=observation_filter)
     algorithm = build(config.learners(num_learners=2))
     before = weights_of(algorithm)
     for _ in range(2):
