@@ -45,7 +45,7 @@ def minibatches(learner, monkeypatch):
 
         def record(rows, chosen, *others):
             [indices] = chosen
-            picked = {m: {n: c[0][indices] for n, c in own.items()} for m, own in rows.items()}
+            picked = {m: {n: c[indices] for n, c in own.items()} for m, own in rows.items()}
             seen.append(picked)
             return step(rows, chosen, *others)
 

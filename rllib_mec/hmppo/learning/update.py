@@ -87,8 +87,9 @@ class StackedUpdate:
         )
         parts: dict[str, Parts] = {}
         with self._precision():
+            flat = {mid: {n: c.flatten(0, 1) for n, c in own.items()} for mid, own in rows.items()}
             for indices, is_last in chosen:
-                parts = self._step(rows, indices, coefficients, is_last)
+                parts = self._step(flat, indices, coefficients, is_last)
         for optimiser in self.optimisers.values():
             optimiser.end()
         self.track_observations(batches)
@@ -152,10 +153,19 @@ class StackedUpdate:
         coefficients: dict[str, Coefficients],
         last: bool,
     ) -> dict[str, Parts]:
-        """Takes a step of every network along the gradient of a minibatch."""
+        """Takes a step of every network along the gradient of a minibatch.
+
+        Args:
+            rows: columns of the learners' rows one behind the other, (S * R, …).
+            chosen: indices into them, (S, m).
+        """
         gradients, parts = {}, {}
+        size, indices = chosen.shape, chosen.flatten()
         for mid, columns in rows.items():
-            minibatch = {name: _pick(column, chosen) for name, column in columns.items()}
+            minibatch = {
+                name: column.index_select(0, indices).unflatten(0, size)
+                for name, column in columns.items()
+            }
             gradients[mid], parts[mid] = self._gradient(mid, minibatch, coefficients[mid], last)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             _average(list(gradients.values()))
@@ -225,12 +235,6 @@ class Compiled:
             logger.warning("compiled = True: torch.compile failed, going on without: %s", reason)
             self.function = self.plain
             return result
-
-
-def _pick(column: Tensor, chosen: Tensor) -> Tensor:
-    """Rows ``chosen``, (S, m), of a column (S, R, …)."""
-    picked = column.flatten(0, 1).index_select(0, chosen.flatten())
-    return picked.unflatten(0, chosen.shape)
 
 
 def _average(tensors: Sequence[Tensor]) -> None:

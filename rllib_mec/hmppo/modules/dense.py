@@ -30,6 +30,17 @@ _onednn: Any = (
 )
 
 
+@torch.library.custom_op("rllib_mec::linear", mutates_args=())
+def _opaque_linear(x: Tensor, weight: Tensor, bias: Tensor | None, fused: str) -> Tensor:
+    """A layer by oneDNN, for torch.compile, which would take its weights for constants."""
+    return _onednn(x, weight, bias, fused, [], "")
+
+
+@_opaque_linear.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, fused: str) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0])
+
+
 @dataclasses.dataclass(frozen=True)
 class Activation:
     """An activation and its derivative.
@@ -52,7 +63,9 @@ _ONE = torch.ones(())
 
 
 def _quick_tanh(x: Tensor) -> Tensor:
-    # 2 sigmoid(2 x) - 1, without Python numbers: torch converts each of them every time.
+    if torch.compiler.is_compiling():
+        return 2 * torch.sigmoid(2 * x) - 1
+    # The same without Python numbers: torch converts each of them every time.
     y = x.add_(x).sigmoid_()
     return y.add_(y).sub_(_ONE)
 
@@ -122,25 +135,15 @@ def pull_dense(
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Matrix products, (S, M, K) times (S, K, N) to (S, M, N)."""
-    networks, rows, inner = a.shape
+    _, rows, inner = a.shape
     if rows * inner * b.shape[2] >= _ONEDNN_FROM and _has_onednn(a):
-        return _together(
-            [
-                _onednn(_packed(a[s]), _packed(b[s].mT), None, "none", [], "")
-                for s in range(networks)
-            ]
-        )
+        return _by_onednn(a, b.mT, None, "none")
     return torch.bmm(a, b).to(a.dtype)
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor, fused: str) -> Tensor:
     if _uses_onednn(x, weight):
-        return _together(
-            [
-                _onednn(_packed(x[s]), _packed(weight[s]), bias[s], fused, [], "")
-                for s in range(x.shape[0])
-            ]
-        )
+        return _by_onednn(x, weight, bias, fused)
     return torch.baddbmm(bias.unsqueeze(1), x, weight.mT).to(x.dtype)
 
 
@@ -149,24 +152,26 @@ def _uses_onednn(x: Tensor, weight: Tensor) -> bool:
     return x.shape[1] * outputs * inputs >= _ONEDNN_FROM and _has_onednn(x)
 
 
-def _packed(matrix: Tensor) -> Tensor:
-    """A matrix without gaps, by rows or columns: with others oneDNN takes a thousand times."""
-    return matrix if matrix.is_contiguous() or matrix.mT.is_contiguous() else matrix.contiguous()
-
-
 def _has_onednn(x: Tensor) -> bool:
     return _onednn is not None and _plain_cpu(x)
 
 
 def _plain_cpu(x: Tensor) -> bool:
-    """Whether nothing but the result is asked for: no gradient, trace or other type."""
-    return (
-        x.is_cpu
-        and not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )
+    """Whether nothing but the result is asked for: no gradient and no other type."""
+    return x.is_cpu and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
 
 
-def _together(results: list[Tensor]) -> Tensor:
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None, fused: str) -> Tensor:
+    results = []
+    for s in range(x.shape[0]):
+        own = (_packed(x[s]), _packed(weight[s]), None if bias is None else bias[s], fused)
+        if torch.compiler.is_compiling():
+            results.append(_opaque_linear(*own))
+        else:
+            results.append(_onednn(*own, [], ""))
     return results[0].unsqueeze(0) if len(results) == 1 else torch.stack(results)
+
+
+def _packed(matrix: Tensor) -> Tensor:
+    """A matrix without gaps, by rows or columns: with others oneDNN takes a thousand times."""
+    return matrix if matrix.is_contiguous() or matrix.mT.is_contiguous() else matrix.contiguous()
