@@ -12,6 +12,8 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from rllib_mec.hmppo.learning.gpus import check_gpus
+
 MAX_EMPTY_ITERATIONS = 10
 
 
@@ -25,6 +27,10 @@ class HMPPO(PPO):
         from rllib_mec.hmppo.config import HMPPOConfig
 
         return HMPPOConfig()
+
+    def setup(self, config: Any) -> None:
+        check_gpus(config)
+        super().setup(config)
 
     def training_step(self) -> None:
         key = (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
