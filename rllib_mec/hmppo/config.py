@@ -67,6 +67,7 @@ class HMPPOConfig(PPOConfig):
         self.critic: str = "decision_point"
         self.entity_shared: bool = False
         self.batched: bool | None = None
+        self.sample_ahead: int = 0
         self.num_env_runners = 0
         self.num_envs_per_env_runner = 8
         self.train_batch_size_per_learner = 400
@@ -90,9 +91,10 @@ class HMPPOConfig(PPOConfig):
         critic: str = NotProvided,
         entity_shared: bool = NotProvided,
         batched: bool | None = NotProvided,
+        sample_ahead: int = NotProvided,
         **kwargs: Any,
     ) -> Self:
-        """Sets training options; all of PPO's and three of HMPPO's own.
+        """Sets training options; all of PPO's and four of HMPPO's own.
 
         Args:
             critic: ``decision_point`` (default), ``joint_state`` or ``separate``; see
@@ -103,6 +105,9 @@ class HMPPOConfig(PPOConfig):
             batched: sample in batches of arrays, for environments that have such a form. None
                 (default): where it is possible, see :mod:`rllib_mec.hmppo.sampling.choice`;
                 True: or else refuse the configuration; False: by RLlib's episodes.
+            sample_ahead: 1: remote environment runners sample the next batch while the learners
+                learn from this one, so that a batch is learned from by a policy that is one
+                iteration newer than the one that has sampled it; 0 (default): they take turns.
         """
         super().training(**kwargs)
         if critic is not NotProvided:
@@ -111,6 +116,8 @@ class HMPPOConfig(PPOConfig):
             self.entity_shared = entity_shared
         if batched is not NotProvided:
             self.batched = batched
+        if sample_ahead is not NotProvided:
+            self.sample_ahead = sample_ahead
         return self
 
     def validate(self) -> None:
@@ -122,12 +129,33 @@ class HMPPOConfig(PPOConfig):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
+        self._check_sample_ahead()
+        if not self._is_frozen:
+            # Of sampling ahead this is a part of its own; see HMPPO.
+            self._dont_auto_sync_env_runner_states = bool(self.sample_ahead)
         if self.env is not None and not self._is_frozen:
             env = single_env(self)
             self._set_modules(Team.of_env(env))
             self._set_sampling(env)
             env.close()
         super().validate()
+
+    def _check_sample_ahead(self) -> None:
+        if self.sample_ahead not in (0, 1):
+            raise InputError(f"sample_ahead = {self.sample_ahead!r}: expected 0 or 1")
+        if not self.sample_ahead or self.in_evaluation:
+            return
+        if not self.num_env_runners:
+            raise InputError(
+                "sample_ahead = 1: expected num_env_runners >= 1, got 0: without remote runners, "
+                "sampling and learning share one process"
+            )
+        in_flight = self.max_requests_in_flight_per_env_runner
+        if in_flight != 1:
+            raise InputError(
+                "sample_ahead = 1: expected max_requests_in_flight_per_env_runner = 1, "
+                f"got {in_flight!r}"
+            )
 
     def _set_sampling(self, env: Any) -> None:
         reason = "" if self.batched is False else why_not_batched(self, env)

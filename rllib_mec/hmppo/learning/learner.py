@@ -19,6 +19,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_TRAINED_LIFETIME,
     NUM_MODULE_STEPS_TRAINED,
     NUM_MODULE_STEPS_TRAINED_LIFETIME,
+    WEIGHTS_SEQ_NO,
 )
 from torch import Tensor, nn
 
@@ -245,6 +246,7 @@ class HMPPOTorchLearner(PPOTorchLearner):
                 )
             parts = {name: part.item() for name, part in self._losses[module_id].items()}
             parts[self.TOTAL_LOSS_KEY] = value
+            parts[WEIGHTS_SEQ_NO] = self._weights_seq_no
             if module_id in self._gradient_norms:
                 parts["gradients_global_norm"] = self._gradient_norms[module_id].item()
             self.metrics.log_dict(parts, key=module_id, window=1)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps, log_episodes
@@ -57,6 +58,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             raise ValueError(
                 "random_actions = True: expected False, PPO learns from its own actions"
             )
+        self.metrics.log_value(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
         if explore is None:
             explore = self.config.explore
         if num_timesteps is None and num_episodes is None:
