@@ -135,6 +135,8 @@ def _sample(loaded: checkpoint.Checkpoint, episodes: int, seed: int) -> Metrics:
     stream = np.random.SeedSequence(seed, spawn_key=(_EVALUATION,))
     # One environment: of several, those with short episodes would be counted more often.
     config.env_runners(num_env_runners=0, num_envs_per_env_runner=1, explore=False)
+    if isinstance(config, HMPPOConfig):
+        config.training(sample_ahead=0)  # which needs remote runners
     config.debugging(seed=int(stream.generate_state(1)[0]) >> 1)
     config.validate()
     config.freeze()

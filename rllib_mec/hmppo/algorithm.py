@@ -1,26 +1,39 @@
-"""The algorithm: RLlib's PPO loop, and an end to it when no samples come any more."""
+"""The algorithm: RLlib's PPO loop, also with sampling ahead, and an end to it without samples."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ray.rllib.algorithms.ppo import PPO
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
 from ray.rllib.utils.metrics import (
+    ALL_MODULES,
     ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    LEARNER_RESULTS,
+    LEARNER_UPDATE_TIMER,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
-    WEIGHTS_SEQ_NO,
+    NUM_MODULE_STEPS_TRAINED_LIFETIME,
+    SYNCH_ENV_CONNECTOR_STATES_TIMER,
+    SYNCH_WORKER_WEIGHTS_TIMER,
+    TIMERS,
 )
 
+from rllib_mec.hmppo.learning.gpus import check_gpus
 from rllib_mec.hmppo.recording.runners import RecordingRunner
+from rllib_mec.hmppo.sampling.ahead import SampleAhead
+from rllib_mec.hmppo.sampling.weights import learned_weights, load_weights
 
 MAX_EMPTY_ITERATIONS = 10
+
+_STEPS = (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
+_TRAINED = (LEARNER_RESULTS, ALL_MODULES, NUM_MODULE_STEPS_TRAINED_LIFETIME)
 
 
 class HMPPO(PPO):
     """Hybrid multi-agent PPO (arXiv 2310.17492); see :class:`HMPPOConfig`."""
 
     _empty_iterations = 0
+    _ahead: SampleAhead | None = None
 
     @classmethod
     def get_default_config(cls) -> Any:
@@ -28,12 +41,22 @@ class HMPPO(PPO):
 
         return HMPPOConfig()
 
+    def setup(self, config: Any) -> None:
+        check_gpus(config)
+        super().setup(config)
+        if self.config.sample_ahead:
+            self._ahead = SampleAhead(
+                self.env_runner_group, self.config, lambda: learned_weights(self)
+            )
+
     def training_step(self) -> None:
-        key = (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
-        before = self.metrics.peek(key, default=0)
-        super().training_step()
+        before = self.metrics.peek(_STEPS, default=0)
+        if self._ahead is None:
+            super().training_step()
+        else:
+            self._train_ahead(self._ahead)
         # RLlib goes on for ever when every runner fails in every iteration.
-        sampled = self.metrics.peek(key, default=0) > before
+        sampled = self.metrics.peek(_STEPS, default=0) > before
         self._empty_iterations = 0 if sampled else self._empty_iterations + 1
         if self._empty_iterations >= MAX_EMPTY_ITERATIONS:
             raise RuntimeError(
@@ -52,19 +75,55 @@ class HMPPO(PPO):
         finally:
             runner.recording = True
 
+    def _train_ahead(self, ahead: SampleAhead) -> None:
+        """PPO's training step with the next batch asked for before learning from this one."""
+        metrics, config = self.metrics, self.config
+        with metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+            sample = ahead.collect()
+        if not sample.episodes:
+            return
+        metrics.aggregate(sample.metrics, key=ENV_RUNNER_RESULTS)
+        # RLlib does this after an iteration, where it would wait for the batch in flight.
+        with metrics.log_time((TIMERS, SYNCH_ENV_CONNECTOR_STATES_TIMER)):
+            self.env_runner_group.sync_env_runner_states(
+                config=config,
+                env_steps_sampled=metrics.peek(_STEPS),
+                connector_states=sample.connector_states,
+                env_to_module=self.env_to_module_connector,
+                module_to_env=self.module_to_env_connector,
+            )
+        ahead.request()
+        with metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+            results = self.learner_group.update(
+                episodes=sample.episodes,
+                timesteps={
+                    NUM_ENV_STEPS_SAMPLED_LIFETIME: metrics.peek(_STEPS),
+                    NUM_MODULE_STEPS_TRAINED_LIFETIME: metrics.peek(_TRAINED, default=0),
+                },
+                num_epochs=config.num_epochs,
+                minibatch_size=config.minibatch_size,
+                shuffle_batch_per_epoch=config.shuffle_batch_per_epoch,
+            )
+            metrics.aggregate(results, key=LEARNER_RESULTS)
+        # Remote runners get their weights with each request; the local one is what evaluation,
+        # checkpoints and restarted runners start from.
+        with metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+            if self.env_runner is not None:
+                load_weights(self.env_runner, learned_weights(self))
+
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         super().restore_from_path(path, *args, **kwargs)
+        self._discard_what_is_in_flight()
         # RLlib drops the weights for a runner that is still busy with another piece of the
         # state, and runners ignore weights that are older than theirs. Either way they would
         # sample the next batch from another policy than the restored one.
-        state = self.learner_group.get_state(
-            components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}", inference_only=True
-        )[COMPONENT_LEARNER]
-        weights = {COMPONENT_RL_MODULE: state[COMPONENT_RL_MODULE]}
-        numbered = weights | {WEIGHTS_SEQ_NO: state[WEIGHTS_SEQ_NO]}
+        weights = learned_weights(self)
+        self.env_runner_group.foreach_env_runner(lambda runner: load_weights(runner, weights))
 
-        def load(runner: Any) -> None:
-            runner.set_state(weights)  # without a number they are always taken
-            runner.set_state(numbered)
+    def set_state(self, state: Any) -> None:
+        super().set_state(state)
+        self._discard_what_is_in_flight()
 
-        self.env_runner_group.foreach_env_runner(load)
+    def _discard_what_is_in_flight(self) -> None:
+        if self._ahead is not None:
+            self._ahead.discard()  # another policy than the restored one has sampled it

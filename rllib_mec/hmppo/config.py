@@ -72,6 +72,7 @@ class HMPPOConfig(PPOConfig):
         self.batched: bool | None = None
         self.compiled: bool = False
         self.mixed_precision: bool = False
+        self.sample_ahead: int = 0
         self.num_env_runners = 0
         self.num_envs_per_env_runner = 8
         self.train_batch_size_per_learner = 400
@@ -99,6 +100,7 @@ class HMPPOConfig(PPOConfig):
         batched: bool | None = NotProvided,
         compiled: bool = NotProvided,
         mixed_precision: bool = NotProvided,
+        sample_ahead: int = NotProvided,
         **kwargs: Any,
     ) -> Self:
         """Sets training options; all of PPO's and HMPPO's own.
@@ -115,6 +117,9 @@ class HMPPOConfig(PPOConfig):
             compiled: compile the update by ``torch.compile``, which takes seconds at the start and
                 needs a C++ compiler on CPUs; without one, training goes on uncompiled and says so.
             mixed_precision: matrix products of the update in bfloat16.
+            sample_ahead: 1: remote environment runners sample the next batch while the learners
+                learn from this one, so that a batch is learned from by a policy that is one
+                iteration newer than the one that has sampled it; 0 (default): they take turns.
         """
         super().training(**kwargs)
         if critic is not NotProvided:
@@ -127,6 +132,8 @@ class HMPPOConfig(PPOConfig):
             self.compiled = compiled
         if mixed_precision is not NotProvided:
             self.mixed_precision = mixed_precision
+        if sample_ahead is not NotProvided:
+            self.sample_ahead = sample_ahead
         return self
 
     def offline_data(self, *, output: str | None = NotProvided, **kwargs: Any) -> Self:
@@ -159,12 +166,33 @@ class HMPPOConfig(PPOConfig):
             # Evaluation has a copy of the training's settings.
             self.output = None if self.in_evaluation else output_settings.absolute(self.output)
         output_settings.check(self)
+        self._check_sample_ahead()
+        if not self._is_frozen:
+            # Of sampling ahead this is a part of its own; see HMPPO.
+            self._dont_auto_sync_env_runner_states = bool(self.sample_ahead)
         if self.env is not None and not self._is_frozen:
             env = single_env(self)
             self._set_modules(Team.of_env(env))
             self.env_runner_cls = runner_class(self, env)
             env.close()
         super().validate()
+
+    def _check_sample_ahead(self) -> None:
+        if self.sample_ahead not in (0, 1):
+            raise InputError(f"sample_ahead = {self.sample_ahead!r}: expected 0 or 1")
+        if not self.sample_ahead or self.in_evaluation:
+            return
+        if not self.num_env_runners:
+            raise InputError(
+                "sample_ahead = 1: expected num_env_runners >= 1, got 0: without remote runners, "
+                "sampling and learning share one process"
+            )
+        in_flight = self.max_requests_in_flight_per_env_runner
+        if in_flight != 1:
+            raise InputError(
+                "sample_ahead = 1: expected max_requests_in_flight_per_env_runner = 1, "
+                f"got {in_flight!r}"
+            )
 
     def team(self) -> Team:
         """The team of a validated configuration."""

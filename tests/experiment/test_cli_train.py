@@ -135,6 +135,27 @@ def test_evaluate_passes_its_arguments_on(capsys, tmp_path, monkeypatch):
     assert given == [("hold", "mec", {"num_ues": 4}, 3, 0, out)]
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize(("learners", "gpus"), [(0, 1), (2, 2)])
+def test_gpus_that_are_not_there_are_one_line_and_status_2(learners, gpus, tmp_path):
+    config = f'{{"num_learners": {learners}, "num_gpus_per_learner": 1}}'
+    what = ["--algo", "HMPPO", "--env", "mec", "--config", config]
+    where = ["--num-cpus", "4", "--num-gpus", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "rllib_mec.cli", "train", *what, *where],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    needs = f"a trial needs {gpus} GPU, Ray has 0: set config.num_gpus_per_learner to 0\n"
+    assert done.stderr.endswith(needs)
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.ray  # starts Ray: about 20 s
 def test_a_run_with_good_and_bad_trials(tmp_path):
     """Exit status 1; good trials leave checkpoints and logs, bad ones say why in a line."""

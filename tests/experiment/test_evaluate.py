@@ -165,6 +165,17 @@ def test_callbacks_of_training_are_not_run(checkpoints, tmp_path):
 
 
 @pytest.mark.ray
+def test_what_was_sampled_ahead_in_training_is_scored_by_episodes(ray_session, tmp_path):
+    config = HMPPOConfig().environment("mec", env_config=TINY)
+    config.fault_tolerance(restart_failed_sub_environments=True)  # which batches do not have
+    config.env_runners(num_env_runners=1, num_envs_per_env_runner=2)
+    algorithm = config.training(sample_ahead=1).build_algo()
+    algorithm.save_to_path(str(tmp_path))
+    algorithm.stop()
+    assert set(evaluate(str(tmp_path), None, {}, 2, 0)) == METRICS
+
+
+@pytest.mark.ray
 def test_shared_actors_run_with_other_numbers_of_ues(checkpoints):
     metrics = evaluate(str(checkpoints["shared"]), None, {"num_ues": 9}, 4, 0)
     assert (metrics["total_delay_min"] > 0).all()

@@ -15,6 +15,7 @@ from rllib_mec.envs import BatchedMECEnv, MECEnv
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
+from rllib_mec.hmppo.team_batch import TeamBatch
 from rllib_mec.registry import register
 from rllib_mec.system import Scenario
 
@@ -208,38 +209,40 @@ def test_environments_without_a_batched_form_of_their_own_are_sampled_by_episode
         toy_config("other-reward", {}, batched=True).validate()
 
 
-@pytest.fixture
-def build(ray_session):
-    algorithms = []
-
-    def build_one(made):
-        algorithms.append(made.build_algo())
-        return algorithms[-1]
-
-    yield build_one
-    for algorithm in algorithms:
-        algorithm.stop()
-
-
 @pytest.mark.ray
-@pytest.mark.parametrize(("runners", "learners"), [(0, 0), (1, 0), (2, 0), (2, 2)])
+@pytest.mark.parametrize("learners", [0, 1, 2])
+@pytest.mark.parametrize("runners", [0, 1, 2])
 def test_training_with_runners_and_learners(build, runners, learners):
+    """Rows are as many as configured, in one object a runner, and learners stay equal."""
     made = config(train_batch_size_per_learner=64, minibatch_size=32)
     made.env_runners(num_env_runners=runners).learners(num_learners=learners)
     algorithm = build(made)
-    per_iteration = 64 * max(learners, 1)
+    given = []
+    update = algorithm.learner_group.update
+
+    def record(*, episodes, **kwargs):
+        given.append([(type(batch), len(batch)) for batch in episodes])
+        return update(episodes=episodes, **kwargs)
+
+    algorithm.learner_group.update = record
+    per_iteration, samples = 64 * max(learners, 1), max(runners, 1)
     for iteration in (1, 2):
         results = algorithm.train()
         assert results["num_env_steps_sampled_lifetime"] == per_iteration * iteration
+        trained = results["learners"]["__all_modules__"]
+        assert trained["num_env_steps_trained"] == per_iteration
+        assert trained["num_env_steps_trained_lifetime"] == per_iteration * iteration
     assert results["env_runners"]["num_episodes_lifetime"] == per_iteration * 2 / 8
-    if learners:
-        first, second = (
-            result.get()
-            for result in algorithm.learner_group.foreach_learner(lambda each: each.get_state())
-        )
-        for module_id, state in first["rl_module"].items():
+    assert given == [[(TeamBatch, per_iteration // samples)] * samples] * 2
+    states = [
+        result.get() if learners else result
+        for result in algorithm.learner_group.foreach_learner(lambda each: each.get_state())
+    ]
+    assert len(states) == max(learners, 1)
+    for other in states[1:]:
+        for module_id, state in states[0]["rl_module"].items():
             for name, value in state.items():
-                np.testing.assert_array_equal(value, second["rl_module"][module_id][name])
+                np.testing.assert_array_equal(value, other["rl_module"][module_id][name])
 
 
 @pytest.mark.ray

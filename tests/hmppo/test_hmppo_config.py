@@ -39,6 +39,14 @@ class SingleAgentEnv(gym.Env):
         ),
         (toy_config(gamma=1.01), r"gamma = 1.01: expected a number in \[0, 1\]"),
         (toy_config(num_epochs=0), "num_epochs = 0: expected"),
+        (toy_config(sample_ahead=2), "sample_ahead = 2: expected 0 or 1"),
+        (toy_config(sample_ahead=1), "sample_ahead = 1: expected num_env_runners >= 1, got 0"),
+        (
+            toy_config(sample_ahead=1).env_runners(
+                num_env_runners=1, max_requests_in_flight_per_env_runner=2
+            ),
+            "sample_ahead = 1: expected max_requests_in_flight_per_env_runner = 1, got 2",
+        ),
         (toy_config(entity_shared=True), "expected an environment that declares num_entities"),
         (toy_config(entity_shared="yes"), "entity_shared = 'yes': expected true or false"),
         (toy_config(SingleAgentEnv), "is a SingleAgentEnv: expected a MultiAgentEnv"),

@@ -14,20 +14,6 @@ from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
 
-@pytest.fixture
-def build():
-    """Builds algorithms and stops them after the test."""
-    algorithms = []
-
-    def build_one(config):
-        algorithms.append(config.build_algo())
-        return algorithms[-1]
-
-    yield build_one
-    for algorithm in algorithms:
-        algorithm.stop()
-
-
 def mec_config(env_config=None, **training):
     return toy_config("mec", {"num_ues": 2, "num_tasks": 8} | (env_config or {}), **training)
 

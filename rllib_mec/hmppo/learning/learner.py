@@ -19,6 +19,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_TRAINED_LIFETIME,
     NUM_MODULE_STEPS_TRAINED,
     NUM_MODULE_STEPS_TRAINED_LIFETIME,
+    WEIGHTS_SEQ_NO,
 )
 from torch import Tensor
 
@@ -208,7 +209,8 @@ class HMPPOTorchLearner(PPOTorchLearner):
                 raise FloatingPointError(
                     f"the loss of {module_id} is {value}: training has diverged (try a lower lr)"
                 )
-            self.metrics.log_dict(dict(own), key=module_id, window=1)
+            logged = {**own, WEIGHTS_SEQ_NO: self._weights_seq_no}
+            self.metrics.log_dict(logged, key=module_id, window=1)
             self.metrics.log_value((module_id, NUM_MODULE_STEPS_TRAINED), rows, reduce="sum")
             for key in ((module_id,), (ALL_MODULES,)):
                 self.metrics.log_value(

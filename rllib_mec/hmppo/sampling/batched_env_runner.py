@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
@@ -67,6 +68,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             raise ValueError(
                 "random_actions = True: expected False, PPO learns from its own actions"
             )
+        self.metrics.log_value(WEIGHTS_SEQ_NO, self._weights_seq_no, window=1)
         if explore is None:
             explore = self.config.explore
         steps, episodes = (
