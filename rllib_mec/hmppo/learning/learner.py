@@ -157,7 +157,8 @@ class HMPPOTorchLearner(PPOTorchLearner):
                 mid: {name: column[chosen[0]] for name, column in own.items()}
                 for mid, own in columns.items()
             }
-            _, losses, _ = self._update(minibatch)
+            with self.stacked_update.precision():
+                _, losses, _ = self._update(minibatch)
         self.stacked_update.track_observations(batches)
         for mid, loss in losses.items():
             self._parts[mid][self.TOTAL_LOSS_KEY] = loss

@@ -86,7 +86,7 @@ class StackedUpdate:
             len(batches[0]), minibatch_size, num_epochs, num_total_minibatches, shuffle
         )
         parts: dict[str, Parts] = {}
-        with self._precision():
+        with self.precision():
             flat = {mid: {n: c.flatten(0, 1) for n, c in own.items()} for mid, own in rows.items()}
             for indices, is_last in chosen:
                 parts = self._step(flat, indices, coefficients, is_last)
@@ -105,7 +105,7 @@ class StackedUpdate:
         """Returns what the networks learn from, see :func:`training_rows`."""
         for network in self.networks.values():
             network.refresh()
-        with self._precision():
+        with self.precision():
             return training_rows(self.learners, self.networks, batches)
 
     def track_observations(self, batches: Sequence[TeamBatch]) -> None:
@@ -142,7 +142,8 @@ class StackedUpdate:
             chosen = order[:, start : rows if ends_epoch else start + size]
             yield chosen, number == total - 1
 
-    def _precision(self) -> Any:
+    def precision(self) -> Any:
+        """The context in which networks are run: bfloat16 products with ``mixed_precision``."""
         mixed = self.config.mixed_precision
         return torch.autocast(self._device.type, torch.bfloat16, enabled=mixed)
 
