@@ -1,60 +1,75 @@
 """The same work as HMPPO's, in plain PyTorch without any framework: what the hardware allows.
 
+    python tests/benchmarks/bare_loop.py tuned_examples/hmppo-published-6ue.yaml
+
 Two actors and one critic evaluated at two decision points, GAE, clipped surrogates, Adam; on the
-batched environment. Written for the benchmark alone: one scenario, no options.
+batched environment. Written for the benchmarks alone: one scenario, few options.
 """
 
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+import yaml
+from bare_networks import EntityActor, EntityCritic, PlainCritic, mlp
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rllib_mec.envs import CASE_DECISION, EMULATOR_CONFIG, BatchedMECEnv
 
-GAMMA, LAMBDA, CLIP, GRAD_CLIP = 0.8, 0.95, 0.2, 0.5
-
-
-def network(inputs: int, hidden: list[int], outputs: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for width in hidden:
-        layers += [nn.Linear(inputs, width), nn.Tanh()]
-        inputs = width
-    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+GAMMA, LAMBDA, CLIP, GRAD_CLIP, ENTROPY = 0.8, 0.95, 0.2, 0.5, 0.002
 
 
 class BareLoop:
-    """``iterate()`` samples one episode of every environment and learns from it."""
+    """``iterate()`` samples one episode of every environment and learns from it.
+
+    Args:
+        lr: points [step, rate] of a piecewise linear schedule.
+    """
 
     def __init__(
         self,
-        num_ues: int,
+        env_config: dict[str, Any],
         num_envs: int,
         hidden: list[int],
         minibatch: int,
         epochs: int,
-        lr: float = 1e-3,
+        entity_shared: bool = False,
+        initial_log_std: float = 0.0,
+        lr: Sequence[Sequence[float]] = ((0, 1e-3),),
     ) -> None:
-        n = num_ues
-        self.env = BatchedMECEnv({"num_ues": n}, num_envs)
+        self.env = BatchedMECEnv(env_config, num_envs)
         self.slot = torch.tensor(self.env.action_slots[EMULATOR_CONFIG][CASE_DECISION])
-        self.minibatch, self.epochs = minibatch, epochs
-        self.case = network(4 * n, hidden, n)
-        self.emulator = network(3 * n, hidden, n)
-        self.log_std = nn.Parameter(torch.zeros(n))
-        self.critic = network(7 * n + 2, hidden, 1)
+        self.minibatch, self.epochs, self.steps = minibatch, epochs, 0
+        self.schedule = np.array(lr).T
+        n = self.env.num_entities
+        if entity_shared:
+            self.case: nn.Module = EntityActor(n, 4, hidden)
+            self.emulator: nn.Module = EntityActor(n, 3, hidden)
+            self.critic: nn.Module = EntityCritic(n, hidden)
+        else:
+            self.case, self.emulator = mlp(4 * n, hidden, n), mlp(3 * n, hidden, n)
+            self.critic = PlainCritic(n, hidden)
+        # All entities share theirs.
+        self.log_std = nn.Parameter(torch.full((1 if entity_shared else n,), initial_log_std))
         self.groups = (
             list(self.case.parameters()),
             [*self.emulator.parameters(), self.log_std],
             list(self.critic.parameters()),
         )
-        self.optimiser = torch.optim.Adam([p for group in self.groups for p in group], lr)
+        self.optimiser = torch.optim.Adam([p for group in self.groups for p in group])
 
     def iterate(self) -> int:
         """Returns the steps taken."""
         rows = self.sample()
+        self.steps += len(rows[0])
+        self.optimiser.param_groups[0]["lr"] = float(np.interp(self.steps, *self.schedule))
         self.learn(*rows)
         return len(rows[0])
 
@@ -114,7 +129,7 @@ class BareLoop:
                 loss = loss + self.surrogate(self.gauss(mean, a) - old2, advantages[:, 1])
                 p = torch.sigmoid(logits)
                 entropy = (functional.softplus(logits) - p * logits).sum(-1).mean()
-                loss = loss - 0.002 * (entropy + self.log_std.sum())
+                loss = loss - ENTROPY * (entropy + self.log_std.expand_as(mean[0]).sum())
                 loss = loss + (self.values(o1, o2) - target[:, None]).square().mean()
                 self.optimiser.zero_grad(set_to_none=True)
                 loss.backward()
@@ -129,7 +144,7 @@ class BareLoop:
         marker = torch.eye(2).expand(*o1.shape[:-1], 2, 2)
         seen = torch.stack([before, o2], dim=-2)
         both = o1.unsqueeze(-2).expand(*o1.shape[:-1], 2, o1.shape[-1])
-        return self.critic(torch.cat([both, seen, marker], dim=-1)).squeeze(-1)
+        return self.critic(both, seen, marker)
 
     @staticmethod
     def coin(logits: Tensor, z: Tensor) -> Tensor:
@@ -143,3 +158,37 @@ class BareLoop:
     def surrogate(log_ratio: Tensor, advantages: Tensor) -> Tensor:
         ratio = log_ratio.exp()
         return -torch.min(ratio * advantages, ratio.clamp(1 - CLIP, 1 + CLIP) * advantages).mean()
+
+
+def of_file(file: Path) -> tuple[BareLoop, int]:
+    """Returns the loop with the settings of an experiment's YAML file, and its steps."""
+    (form,) = yaml.safe_load(file.read_text()).values()
+    config = form["config"]
+    fixed = ("gamma", "lambda_", "clip_param", "grad_clip", "entropy_coeff")
+    assert [config[name] for name in fixed] == [GAMMA, LAMBDA, CLIP, GRAD_CLIP, ENTROPY]
+    torch.manual_seed(config["seed"])
+    loop = BareLoop(
+        config["env_config"],
+        config["num_envs_per_env_runner"],
+        config["model_config"]["fcnet_hiddens"],
+        config["minibatch_size"],
+        config["num_epochs"],
+        config["entity_shared"],
+        config["model_config"]["initial_log_std"],
+        config["lr"],
+    )
+    # An iteration samples one episode of each environment.
+    rows = loop.env.num_envs * loop.env.scenario.num_tasks
+    assert config["train_batch_size_per_learner"] == rows
+    return loop, form["stop"]["num_env_steps_sampled_lifetime"]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    loop, steps = of_file(Path(sys.argv[1]))
+    while loop.steps < steps:
+        loop.iterate()
+
+
+if __name__ == "__main__":
+    main()
