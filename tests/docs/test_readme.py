@@ -60,6 +60,16 @@ def test_the_speeds_are_those_that_are_kept():
     assert report["ratios"] == report["works"]["large"]["ratios"]
 
 
+def test_the_gain_of_sampling_ahead_is_the_one_that_is_kept():
+    report = json.loads((ROOT / "tests/benchmarks/results/sample_ahead.json").read_text())
+    batched, episodes = (report[way]["ahead_over_turns"] for way in ("batched", "episodes"))
+    said = re.search(
+        r"is ([\d.]+)\s+times as fast in batches.* ([\d.]+) times as fast by", README, re.S
+    )
+    assert said is not None
+    assert said.groups() == (f"{batched:.2f}", f"{episodes:.2f}")
+
+
 @pytest.mark.parametrize("name", [*registry.ALGORITHMS, *registry.ENVIRONMENTS])
 def test_names_are_explained(name):
     assert f"`{name}`" in README
