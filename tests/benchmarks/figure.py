@@ -22,7 +22,7 @@ LABELS = {
 AXES = {
     "num_ues": "UEs",
     "num_envs": "environments",
-    "num_env_runners": "environment runners (0: in the trainer)",
+    "num_env_runners": "environment runners",
 }
 # Of Okabe and Ito's palette, which the colour-blind tell apart; dark and light in print.
 DARK, LIGHT = "#0072B2", "#E69F00"
@@ -108,17 +108,14 @@ def _curve(axes: Any, series: list[dict[str, Any]], name: str, colour: str, mark
     axes.plot(x, y, marker=marker, color=colour)
     if varied != "num_env_runners":
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set_xticks(x, [f"{value:,}" for value in x])
-    axes.xaxis.set_minor_locator(_none())
-    axes.set_ylim(0, 1.15 * max(y))
+    axes.set_xticks(x, [str(value) for value in x], fontsize=8)
+    axes.xaxis.minorticks_off()
+    if max(y) > 50 * min(y):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.15 * max(y))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.grid(axis="y", alpha=0.3)
-
-
-def _none() -> Any:
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()
 
 
 def main() -> None:
