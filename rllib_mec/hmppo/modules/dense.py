@@ -20,7 +20,10 @@ from torch import Tensor
 from torch.nn import functional
 
 _ONEDNN_FROM = 2_000_000
-"""Multiply-adds of a product from which oneDNN beats the batched product of all networks."""
+"""Multiply-adds of a network's product from which oneDNN beats the batched product of all."""
+
+_FUSED_FROM = 1_200_000
+"""The same for a single network's layer with its activation."""
 
 _onednn: Any = (
     # The operator that torch's own compiler emits for a linear layer with its activation.
@@ -96,12 +99,12 @@ def dense(
         the output, (S, R, O), and what :func:`pull_dense` needs of it.
     """
     if activation is None:
-        y = _affine(x, weight, bias, "none")
+        y = _affine(x, weight, bias)
         return y, y
-    if activation.fused and _uses_onednn(x, weight):
-        y = _affine(x, weight, bias, activation.fused)
+    if activation.fused and _uses_onednn(x, weight, _FUSED_FROM if len(x) == 1 else _ONEDNN_FROM):
+        y = _by_onednn(x, weight, bias, activation.fused)
         return y, y
-    return activate(_affine(x, weight, bias, "none"), activation)
+    return activate(_affine(x, weight, bias), activation)
 
 
 def activate(before: Tensor, activation: Activation) -> tuple[Tensor, Tensor]:
@@ -141,15 +144,15 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return torch.bmm(a, b).to(a.dtype)
 
 
-def _affine(x: Tensor, weight: Tensor, bias: Tensor, fused: str) -> Tensor:
-    if _uses_onednn(x, weight):
-        return _by_onednn(x, weight, bias, fused)
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if _uses_onednn(x, weight, _ONEDNN_FROM):
+        return _by_onednn(x, weight, bias, "none")
     return torch.baddbmm(bias.unsqueeze(1), x, weight.mT).to(x.dtype)
 
 
-def _uses_onednn(x: Tensor, weight: Tensor) -> bool:
+def _uses_onednn(x: Tensor, weight: Tensor, least: int) -> bool:
     _, outputs, inputs = weight.shape
-    return x.shape[1] * outputs * inputs >= _ONEDNN_FROM and _has_onednn(x)
+    return x.shape[1] * outputs * inputs >= least and _has_onednn(x)
 
 
 def _has_onednn(x: Tensor) -> bool:
