@@ -40,6 +40,7 @@ def draw(report: dict[str, Any], file: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
+    mpl.rcParams["svg.fonttype"] = "none"  # text stays text: a smaller file
     from matplotlib import pyplot
 
     growth = report["growth"]
