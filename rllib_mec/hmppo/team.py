@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -196,6 +197,7 @@ class Team:
         )
 
 
+@functools.cache
 def _indices(positions: tuple[int, ...]) -> Any:
     """Positions at regular steps as a slice, which is much faster to write to than a list."""
     if len(positions) == 1:

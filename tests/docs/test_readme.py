@@ -70,6 +70,12 @@ def test_the_gain_of_sampling_ahead_is_the_one_that_is_kept():
     assert said.groups() == (f"{batched:.2f}", f"{episodes:.2f}")
 
 
+def test_the_time_of_a_whole_run_is_the_one_that_is_kept():
+    report = json.loads((ROOT / "tests/benchmarks/results/end_to_end.json").read_text())
+    assert f"took {report['rllib_train_over_bare_loop']:.2f} of the bare loop's time" in README
+    assert {len(taken) for taken in report["seconds"].values()} == {1}  # "one pair of runs"
+
+
 @pytest.mark.parametrize("name", [*registry.ALGORITHMS, *registry.ENVIRONMENTS])
 def test_names_are_explained(name):
     assert f"`{name}`" in README
