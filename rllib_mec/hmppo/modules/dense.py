@@ -33,7 +33,11 @@ _onednn: Any = (
 )
 
 
-@torch.library.custom_op("rllib_mec::linear", mutates_args=())
+@torch.library.custom_op(
+    "rllib_mec::linear",
+    mutates_args=(),
+    schema="(Tensor x, Tensor weight, Tensor? bias, str fused) -> Tensor",
+)
 def _opaque_linear(x: Tensor, weight: Tensor, bias: Tensor | None, fused: str) -> Tensor:
     """A layer by oneDNN, for torch.compile, which would take its weights for constants."""
     return _onednn(x, weight, bias, fused, [], "")
