@@ -21,9 +21,9 @@ from rllib_mec.baselines.policies import POLICIES, Policy, make_policy
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.experiment import checkpoint, environments
 from rllib_mec.hmppo import HMPPOConfig
+from rllib_mec.hmppo.runner_choice import why_not_batched
 from rllib_mec.hmppo.sampling.batched_env import batched
 from rllib_mec.hmppo.sampling.callbacks import reported_metrics
-from rllib_mec.hmppo.sampling.choice import why_not_batched
 
 Metrics = dict[str, NDArray[np.float64]]
 

@@ -22,9 +22,9 @@ from rllib_mec.hmppo.modules.critic import CRITICS, Critic, CriticPlan
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.recording import settings as output_settings
+from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
-from rllib_mec.hmppo.sampling.choice import runner_class
 from rllib_mec.hmppo.team import Team
 
 MODEL_DEFAULTS: dict[str, Any] = {
@@ -112,7 +112,7 @@ class HMPPOConfig(PPOConfig):
                 actors and critics, so that a policy runs with any number of entities; the
                 environment must declare ``num_entities``.
             batched: sample in batches of arrays, for environments that have such a form. None
-                (default): where it is possible, see :mod:`rllib_mec.hmppo.sampling.choice`;
+                (default): where it is possible, see :mod:`rllib_mec.hmppo.runner_choice`;
                 True: or else refuse the configuration; False: by RLlib's episodes.
             compiled: compile the update by ``torch.compile``, which takes seconds at the start and
                 needs a C++ compiler on CPUs; without one, training goes on uncompiled and says so.

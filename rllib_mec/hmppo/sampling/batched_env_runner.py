@@ -24,7 +24,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
     """RLlib's multi-agent runner with another way to sample, for environments in batches.
 
     It needs an environment with a ``batched`` form, a :class:`JointPolicy`, and no connectors
-    but RLlib's default ones; see :mod:`rllib_mec.hmppo.sampling.choice`.
+    but RLlib's default ones; see :mod:`rllib_mec.hmppo.runner_choice`.
 
     With ``restart_failed_sub_environments``, environments that raise are made anew, all B of them,
     and what they were sampling is dropped: neither returned nor counted.
