@@ -88,6 +88,42 @@ def test_batches_and_episodes_are_the_same_training_data():
         assert ours[key].peek() == pytest.approx(theirs[key].peek())
 
 
+def test_batches_and_episodes_teach_the_same():
+    """The same losses and gradients: of the first step, and in the weights after several."""
+    by_batch = runner(config(num_envs=1))
+    by_episode = runner(config(num_envs=1, batched=False), MultiAgentEnvRunner)
+    by_episode.module.set_state(by_batch.module.get_state())
+    by_episode.module.generator = torch.Generator().manual_seed(3)  # the configuration's seed
+    learners, results = [], []
+    for sampler, made in ((by_batch, config()), (by_episode, config(batched=False))):
+        made.validate()
+        torch.manual_seed(0)
+        learners.append(made.build_learner())
+        results.append(
+            learners[-1].update(
+                episodes=sampler.sample(num_episodes=1),
+                timesteps={"num_env_steps_sampled_lifetime": 0},
+                minibatch_size=4,
+                num_epochs=3,
+                shuffle_batch_per_epoch=True,
+            )
+        )
+    ours, theirs = learners
+    for module_id in ours.module_configs:
+        own, other = (
+            {
+                "weights": learner.module[module_id].state_dict(),
+                "moments": learner.get_optimizer(module_id).state_dict()["state"],
+            }
+            for learner in learners
+        )
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-6)
+        for name in ("total_loss", "gradients_global_norm"):
+            mine, same = (float(result[module_id][name]) for result in results)
+            assert mine == pytest.approx(same, rel=1e-3, abs=1e-5)
+    assert set(ours.module_configs) == set(theirs.module_configs)
+
+
 def test_fragments_go_on_where_they_stopped():
     sampler = runner(
         config(train_batch_size_per_learner=20, minibatch_size=20).env_runners(
