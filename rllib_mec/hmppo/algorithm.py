@@ -96,10 +96,7 @@ class HMPPO(PPO):
         with metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             results = self.learner_group.update(
                 episodes=sample.episodes,
-                timesteps={
-                    NUM_ENV_STEPS_SAMPLED_LIFETIME: metrics.peek(_STEPS),
-                    NUM_MODULE_STEPS_TRAINED_LIFETIME: metrics.peek(_TRAINED, default=0),
-                },
+                timesteps=timesteps(metrics),
                 num_epochs=config.num_epochs,
                 minibatch_size=config.minibatch_size,
                 shuffle_batch_per_epoch=config.shuffle_batch_per_epoch,
@@ -127,3 +124,11 @@ class HMPPO(PPO):
     def _discard_what_is_in_flight(self) -> None:
         if self._ahead is not None:
             self._ahead.discard()  # another policy than the restored one has sampled it
+
+
+def timesteps(metrics: Any) -> dict[str, Any]:
+    """Returns the counters that RLlib's schedules go by, from an algorithm's metrics."""
+    return {
+        NUM_ENV_STEPS_SAMPLED_LIFETIME: metrics.peek(_STEPS),
+        NUM_MODULE_STEPS_TRAINED_LIFETIME: metrics.peek(_TRAINED, default=0),
+    }

@@ -122,18 +122,17 @@ class HMPPOConfig(PPOConfig):
                 iteration newer than the one that has sampled it; 0 (default): they take turns.
         """
         super().training(**kwargs)
-        if critic is not NotProvided:
-            self.critic = critic
-        if entity_shared is not NotProvided:
-            self.entity_shared = entity_shared
-        if batched is not NotProvided:
-            self.batched = batched
-        if compiled is not NotProvided:
-            self.compiled = compiled
-        if mixed_precision is not NotProvided:
-            self.mixed_precision = mixed_precision
-        if sample_ahead is not NotProvided:
-            self.sample_ahead = sample_ahead
+        own = {
+            "critic": critic,
+            "entity_shared": entity_shared,
+            "batched": batched,
+            "compiled": compiled,
+            "mixed_precision": mixed_precision,
+            "sample_ahead": sample_ahead,
+        }
+        for name, value in own.items():
+            if value is not NotProvided:
+                setattr(self, name, value)
         return self
 
     def offline_data(self, *, output: str | None = NotProvided, **kwargs: Any) -> Self:

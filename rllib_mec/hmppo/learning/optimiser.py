@@ -116,7 +116,7 @@ class StackedAdam:
             zip(stacked.modules, self.optimizers, strict=True)
         ):
             # An entry per parameter: torch counts each one's steps, even where they are alike.
-            counts = torch.zeros(len(stacked.names), device=stacked.flat.device)
+            counts = torch.zeros(len(stacked.sizes), device=stacked.flat.device)
             for position, parameter in enumerate(module.parameters()):
                 own = {
                     "step": counts[position],

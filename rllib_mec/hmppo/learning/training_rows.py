@@ -139,10 +139,9 @@ def _returns(
 
 
 def _filtered(networks: Mapping[str, Stacked], observations: Observations) -> Observations:
-    filters = {a: [actor.filter for actor in networks[a].modules] for a in observations}
     return {
-        a: observed if filters[a][0] is None else filter_stacked(filters[a], observed)
-        for a, observed in observations.items()
+        agent: filter_stacked([actor.filter for actor in networks[agent].modules], observed)
+        for agent, observed in observations.items()
     }
 
 

@@ -125,7 +125,9 @@ class EntityEncoder(Network):
     def __init__(self, num_features: int, hidden: Sequence[int], activation: str) -> None:
         super().__init__()
         if not hidden:
-            raise InputError("model_config.hidden = []: expected a width at least, entity_shared")
+            raise InputError(
+                "model_config.fcnet_hiddens = []: expected a width at least with entity_shared"
+            )
         first, *others = hidden
         joined, *rest = others or [first]
         self.activation = ACTIVATIONS[activation]

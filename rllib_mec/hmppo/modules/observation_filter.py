@@ -56,9 +56,15 @@ class ObservationFilter(nn.Module):
         self.count.copy_(total)
 
 
-def filter_stacked(filters: Sequence[ObservationFilter], observations: Tensor) -> Tensor:
-    """Filters observations (S, …, k * F) of S actors, each by its own statistics."""
-    scales = [own._scale(observations.dtype) for own in filters]
+def filter_stacked(filters: Sequence[ObservationFilter | None], observations: Tensor) -> Tensor:
+    """Filters observations (S, …, k * F) of S actors, each by its own statistics, if they have any.
+
+    Either all actors have a filter or none has.
+    """
+    own_filters = [own for own in filters if own is not None]
+    if not own_filters:
+        return observations
+    scales = [own._scale(observations.dtype) for own in own_filters]
     leading = (len(filters), *[1] * (observations.dim() - 1), -1)
     mean, deviation = (torch.stack(parts).reshape(leading) for parts in zip(*scales, strict=True))
     return _filtered(observations, mean, deviation)

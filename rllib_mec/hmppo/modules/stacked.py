@@ -22,7 +22,6 @@ class Stacked:
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         self.modules: list[Any] = list(modules)
-        self.names = [name for name, _ in self.modules[0].named_parameters()]
         self._shapes = [parameter.shape for parameter in self.modules[0].parameters()]
         self._adopt()
 

@@ -62,10 +62,10 @@ class StackedPolicies:
             flat actions, (S, B, size), and the distributions' parameters, (S, B, num_parameters),
             of each agent.
         """
-        filtered = {}
-        for agent, observed in observations.items():
-            filters = [actor.filter for actor in self._actors[agent].modules]
-            filtered[agent] = observed if filters[0] is None else filter_stacked(filters, observed)
+        filtered = {
+            agent: filter_stacked([actor.filter for actor in self._actors[agent].modules], observed)
+            for agent, observed in observations.items()
+        }
         noise = self._noise(observations[self.team.agents[0]].shape[1]) if explore else None
         return decide(self.team, self._parameters_of, filtered, noise)
 

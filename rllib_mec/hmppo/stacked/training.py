@@ -11,14 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
-from ray.rllib.utils.metrics import (
-    ALL_MODULES,
-    ENV_RUNNER_RESULTS,
-    LEARNER_RESULTS,
-    NUM_ENV_STEPS_SAMPLED_LIFETIME,
-    NUM_MODULE_STEPS_TRAINED_LIFETIME,
-)
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 
+from rllib_mec.hmppo.algorithm import timesteps as timesteps_of
 from rllib_mec.hmppo.learning.update import StackedUpdate
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
 from rllib_mec.hmppo.sampling.batched_env import batched
@@ -103,7 +98,7 @@ class StackedTraining:
 
     def _learn(self, batches: Sequence[TeamBatch]) -> None:
         """Updates every member, and gives its runner the new weights."""
-        timesteps = [_timesteps(algorithm) for algorithm in self._all]
+        timesteps = [timesteps_of(algorithm.metrics) for algorithm in self._all]
         for learner, own in zip(self._learners, timesteps, strict=True):
             learner.begin_update(own)
         parts = self._update.run(
@@ -139,13 +134,3 @@ class StackedTraining:
 
 def _of_the_stack() -> None:
     """The members' training step: the stack has taken it already."""
-
-
-def _timesteps(algorithm: Any) -> dict[str, Any]:
-    """The counters that RLlib's schedules go by."""
-    trained = (LEARNER_RESULTS, ALL_MODULES, NUM_MODULE_STEPS_TRAINED_LIFETIME)
-    sampled = (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
-    return {
-        NUM_ENV_STEPS_SAMPLED_LIFETIME: algorithm.metrics.peek(sampled),
-        NUM_MODULE_STEPS_TRAINED_LIFETIME: algorithm.metrics.peek(trained, default=0),
-    }
