@@ -44,7 +44,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from rllib_mec.errors import InputError, did_you_mean
-from rllib_mec.experiment import old_names
+from rllib_mec.experiment import forms, old_names
+from rllib_mec.experiment.forms import Form
 from rllib_mec.source import Source, read_yaml
 
 RESULT_KEYS = {
@@ -60,11 +61,7 @@ RESULT_GROUPS = ("env_runners/", "evaluation/", "learners/")
 """What the other results start with."""
 
 
-class _Form(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-
-class CheckpointForm(_Form):
+class CheckpointForm(Form):
     """``checkpoint_config`` of an experiment."""
 
     checkpoint_frequency: Annotated[int, pydantic.Field(ge=0)] | None = None
@@ -74,7 +71,7 @@ class CheckpointForm(_Form):
     checkpoint_score_order: Literal["max", "min"] = "max"
 
 
-class TuneForm(_Form):
+class TuneForm(Form):
     """``tune_config`` of an experiment."""
 
     metric: str | None = None
@@ -84,13 +81,13 @@ class TuneForm(_Form):
     time_budget_s: Annotated[float, pydantic.Field(gt=0)] | None = None
 
 
-class ExperimentForm(_Form):
+class ExperimentForm(Form):
     """An experiment; see the module's docstring."""
 
     run: str
     env: str
-    stop: dict[str, Any] = {}
-    config: dict[str, Any] = {}
+    stop: dict[str, Any] = pydantic.Field({})
+    config: dict[str, Any] = pydantic.Field({})
     num_samples: Annotated[int, pydantic.Field(ge=1)] = 1
     seeds: Annotated[list[int], pydantic.Field(min_length=1)] | None = None
     stack: Annotated[list[dict[str, Any]], pydantic.Field(min_length=1)] | None = None
@@ -98,6 +95,12 @@ class ExperimentForm(_Form):
     max_failures: Annotated[int, pydantic.Field(ge=-1)] | None = None
     checkpoint_config: CheckpointForm = CheckpointForm()
     tune_config: TuneForm = TuneForm()
+
+
+_OLD_NAMES: forms.OldNames = {
+    ExperimentForm: old_names.EXPERIMENT,
+    CheckpointForm: old_names.CHECKPOINT,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,10 +167,7 @@ def make(
         raise InputError(f"experiment name {name!r}: expected a name that a directory can have")
     if not isinstance(form, Mapping):
         raise InputError(f"{source.place(()) or name} = {form!r}: expected {{run, env, …}}")
-    try:
-        checked = ExperimentForm.model_validate(_with_flags(form, flags or {}))
-    except pydantic.ValidationError as error:
-        raise _form_error(source, error.errors()[0]) from None
+    checked = forms.checked(ExperimentForm, _with_flags(form, flags or {}), source, _OLD_NAMES)
     experiment = Experiment(name, checked, {}, source)
     stop = _checked_stop(experiment, checked.stop, ("stop",))
     for keys in (("tune_config", "metric"), ("checkpoint_config", "checkpoint_score_attribute")):
@@ -205,31 +205,6 @@ def _with_flags(form: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, 
             inner = inner[parent]
         inner[key] = value
     return merged
-
-
-def _form_error(source: Source, error: Any) -> InputError:
-    """Words pydantic's finding."""
-    path = tuple(error["loc"])[:2]  # behind that, pydantic names members of unions
-    place = source.place(path)
-    if error["type"] == "extra_forbidden":
-        forms: dict[str, type[_Form]] = {
-            "checkpoint_config": CheckpointForm,
-            "tune_config": TuneForm,
-        }
-        form: type[_Form] = forms.get(str(path[0]), ExperimentForm)
-        old = old_names.CHECKPOINT if form is CheckpointForm else old_names.EXPERIMENT
-        if (len(path) == 1 or form is CheckpointForm) and (new := old.get(path[-1])):
-            return InputError(f"{place}: use {new} instead")
-        known = ", ".join(sorted(form.model_fields))
-        hint = did_you_mean(str(path[-1]), form.model_fields)
-        return InputError(f"{place}: unknown key:{hint} (known: {known})")
-    if error["type"] == "missing":
-        return InputError(f"{place} is missing")
-    message = error["msg"].replace("Input should be gr", "expected a number gr")
-    message = message.replace("Input should be", "expected")
-    message = message.replace("a valid integer", "a whole number").replace("a valid", "a")
-    message = message.replace("a dictionary", "a mapping")
-    return InputError(f"{place} = {error['input']!r}: {message}")
 
 
 def _checked_stop(
