@@ -181,6 +181,48 @@ def evaluate(
     return evaluate_command(target, env, env_config, episodes, seed, out)
 
 
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results", "studies"))
+@click.option("--seeds", type=click.IntRange(min=1), help="Only so many of the file's seeds.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps of each seed.")
+@click.option("--address", help="A running Ray, for example auto or ray-head:6379.")
+@click.option("--num-cpus", type=int, help="CPUs of the Ray that is started.")
+@click.option("--num-gpus", type=int, help="GPUs of the Ray that is started.")
+@click.option("-v", "--verbose", count=True, help="Logs of Ray; -vv: all.")
+@click.pass_obj
+def study(
+    arguments: list[str],
+    *,
+    file: Path,
+    out: Path,
+    seeds: int | None,
+    steps: int | None,
+    address: str | None,
+    num_cpus: int | None,
+    num_gpus: int | None,
+    verbose: int,
+) -> int:
+    """Train and evaluate the studies of a YAML file, or go on with them."""
+    from rllib_mec.experiment.logs import quieten
+    from rllib_mec.experiment.study.spec import read_file
+
+    studies = read_file(file, seeds, steps)
+    quieten(verbose)
+    from rllib_mec.experiment.run import Options
+    from rllib_mec.experiment.study.run import run
+    from rllib_mec.experiment.study.units import units_of
+
+    options = Options(
+        address=address,
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        verbose=verbose,
+        resume_command=shlex.join(["rllib", *arguments]),
+    )
+    return run(studies, [units_of(each) for each in studies], out.absolute(), options)
+
+
 _KINDS = ("algorithms", "environments", "scenarios", "examples")
 
 

@@ -22,7 +22,7 @@ from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.experiment import checkpoint, environments
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.runner_choice import why_not_batched
-from rllib_mec.hmppo.sampling.batched_env import batched
+from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
 from rllib_mec.hmppo.sampling.callbacks import reported_metrics
 
 Metrics = dict[str, NDArray[np.float64]]
@@ -100,6 +100,15 @@ def evaluate(
     return _sample(loaded, episodes, seed)
 
 
+def check_target(name: str, environment: environments.Environment, env_config: Any) -> None:
+    """Refuses what is no baseline, or one that cannot act in an environment.
+
+    Raises:
+        InputError: says which.
+    """
+    _policy(name, environment, env_config, 1, 0)
+
+
 def _evaluate_baseline(
     name: str,
     environment: environments.Environment,
@@ -107,14 +116,26 @@ def _evaluate_baseline(
     episodes: int,
     seed: int,
 ) -> Metrics:
+    policy, envs = _policy(name, environment, env_config, min(episodes, MOST_ENVS), seed)
+    return _play(policy, envs, episodes, seed)
+
+
+def _policy(
+    name: str,
+    environment: environments.Environment,
+    env_config: Mapping[str, Any],
+    num_envs: int,
+    seed: int,
+) -> tuple[Policy, BatchedEnv]:
+    """Returns a baseline and the environments that it acts in."""
     from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
     single = environment.check(env_config)
     if not isinstance(single, MultiAgentEnv):
         raise InputError(f"env {environment.name}: expected a MultiAgentEnv for {name}")
-    envs = batched(single, min(episodes, MOST_ENVS))
+    envs = batched(single, num_envs)
     actions = np.random.SeedSequence(seed, spawn_key=(_ACTIONS,))
-    return _play(make_policy(name, envs, actions), envs, episodes, seed)
+    return make_policy(name, envs, actions), envs
 
 
 def _play(policy: Policy, envs: Any, episodes: int, seed: int) -> Metrics:

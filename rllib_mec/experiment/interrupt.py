@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TextIO
 
@@ -32,8 +32,12 @@ def requested() -> bool:
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[None]:
+def watching(
+    promise: str = "saving checkpoints when the current iteration ends",
+) -> Iterator[None]:
     """Handles signals as described above, within a ``with`` block.
+
+    ``promise`` is what the user reads after the first signal.
 
     To be entered after ``ray.init``, which sets a SIGTERM handler of its own, and with Tune's
     SIGINT handler turned off (``TUNE_DISABLE_SIGINT_HANDLER=1``).
@@ -42,7 +46,7 @@ def watching() -> Iterator[None]:
     _signals_received = 0
     # What nohup or a shell has turned off stays off.
     numbers = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, _on_signal) for number in numbers}
+    before = {number: signal.signal(number, _handler(promise)) for number in numbers}
     try:
         yield
     finally:
@@ -67,16 +71,18 @@ def say(text: str, stream: TextIO | None = None) -> None:
             signal.raise_signal(signal.SIGTERM)
 
 
-def _on_signal(number: int, frame: FrameType | None) -> None:
-    global _signals_received  # noqa: PLW0603
-    _signals_received += 1
-    if _signals_received > 1:
-        raise KeyboardInterrupt
-    say(
-        f"\n{signal.Signals(number).name}: saving checkpoints when the current iteration ends; "
-        "a second one stops at once, without them",
-        sys.stderr,
-    )
+def _handler(promise: str) -> Callable[[int, FrameType | None], None]:
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        global _signals_received  # noqa: PLW0603
+        _signals_received += 1
+        if _signals_received > 1:
+            raise KeyboardInterrupt
+        say(
+            f"\n{signal.Signals(number).name}: {promise}; a second one stops at once, without",
+            sys.stderr,
+        )
+
+    return on_signal
 
 
 class SaveOnInterrupt(Callback):

@@ -74,7 +74,7 @@ def run(plans: Sequence[Plan], options: Options) -> int:
                 ok &= report.report(plan, tuner.get_results())
                 continue
             if not ray.is_initialized():
-                stack.enter_context(_ray(options))
+                stack.enter_context(ray_session(options))
                 stack.enter_context(interrupt.watching())
                 for each in plans:
                     _check_resources(each, options)
@@ -88,7 +88,7 @@ def run(plans: Sequence[Plan], options: Options) -> int:
 
 
 @contextlib.contextmanager
-def _ray(options: Options) -> Iterator[None]:
+def ray_session(options: Options) -> Iterator[None]:
     """Starts Ray, or joins one, for a ``with`` block."""
     sized = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus}
     # One process for each core is faster than several threads for each process.

@@ -1,0 +1,1 @@
+"""Studies: algorithms × numbers of UEs × seeds, trained and evaluated alike, and their results."""

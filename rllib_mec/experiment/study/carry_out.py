@@ -1,0 +1,186 @@
+"""Carries out one unit: trains all its seeds, evaluates each, and returns the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rllib_mec.experiment.evaluate import evaluate
+from rllib_mec.experiment.plan import Plan
+from rllib_mec.experiment.progress import STEPS, metrics_of
+from rllib_mec.experiment.study import results
+from rllib_mec.experiment.study.results import Row
+from rllib_mec.experiment.study.units import TRAINED, Unit
+from rllib_mec.hmppo import HMPPOConfig
+from rllib_mec.hmppo.stacked.trainable import MEMBERS
+
+SECONDS_BETWEEN_CHECKPOINTS = 120.0
+
+CURVE_SPACING = 1.02
+"""A point of a training curve is kept if it has so many times the steps of the last."""
+
+_STATE, _PROGRESS = "state", "progress.json"
+
+Say = Callable[[int, float], None]
+"""Called with the steps that each seed has taken and the mean reward, now and then."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """What came out of a unit: rows of ``runs.parquet`` and ``curves.parquet``, and the time."""
+
+    runs: list[Row]
+    curves: list[Row]
+    seconds: float
+
+
+def carry_out(unit: Unit, folder: Path, say: Say) -> Done:
+    """Trains and evaluates a unit, or goes on with it.
+
+    Args:
+        folder: the unit's own: its checkpoints, from which an interrupted training goes on.
+    """
+    clock = _Clock()
+    if unit.kind != TRAINED:
+        what = _what(unit, unit.variant, None) | {"kind": unit.kind, "episodes": unit.episodes}
+        env_config = unit.form["env_config"]
+        runs = [
+            what | {"num_ues": n} | _evaluated(unit, unit.variant, env_config, n)
+            for n in unit.tested
+        ]
+        return Done(runs, [], clock.seconds())
+    curve, checkpoints, config = _trained(unit, folder, say, clock)
+    what = _what(unit, unit.form["run"], config.critic if isinstance(config, HMPPOConfig) else None)
+    runs = [
+        what
+        | {"kind": unit.kind, "trained_ues": unit.num_ues, "num_ues": n, "seed": seed}
+        | {"steps": unit.steps, "episodes": unit.episodes}
+        | _evaluated(unit, str(checkpoint), unit.form["config"]["env_config"], n)
+        for seed, checkpoint in checkpoints.items()
+        for n in unit.tested
+    ]
+    curves = [what | {"num_ues": unit.num_ues} | point for point in curve]
+    return Done(runs, curves, clock.seconds())
+
+
+def _what(unit: Unit, algorithm: str, critic: str | None) -> Row:
+    return {
+        "study": unit.study,
+        "variant": unit.variant,
+        "algorithm": algorithm,
+        "critic": critic,
+    }
+
+
+def _evaluated(unit: Unit, target: str, env_config: Mapping[str, Any], num_ues: int) -> Row:
+    values = evaluate(
+        target,
+        unit.form["env"],
+        {**env_config, "num_ues": num_ues},
+        unit.episodes,
+        unit.evaluation_seed,
+    )
+    return results.summary(values)
+
+
+class _Clock:
+    """Seconds that a unit has taken, those before an interruption included."""
+
+    def __init__(self) -> None:
+        self.before = 0.0
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self._start
+
+
+def _trained(
+    unit: Unit, folder: Path, say: Say, clock: _Clock
+) -> tuple[list[Row], dict[int, Path], Any]:
+    """Returns points of the training curves, each seed's checkpoint, and the configuration."""
+    plan = unit.plan()
+    plan.environment.register()
+    steps, saved = _newest(folder)
+    curve: list[Row] = []
+    if saved is not None:
+        progress = json.loads((saved / _PROGRESS).read_text())
+        curve, clock.before = progress["curve"], progress["seconds"]
+    if saved is None or steps < unit.steps:
+        saved = _train(unit, plan, folder, saved, curve, say, clock)
+    state = saved / _STATE
+    checkpoints = {s: state / f"seed_{s}" if unit.stacked else state for s in unit.seeds}
+    return curve, checkpoints, plan.configs[0]
+
+
+def _train(
+    unit: Unit,
+    plan: Plan,
+    folder: Path,
+    saved: Path | None,
+    curve: list[Row],
+    say: Say,
+    clock: _Clock,
+) -> Path:
+    """Trains on from ``saved``, adds to the curve, and returns where the end is saved."""
+    trial = plan.trainable(config=plan.param_space)
+    try:
+        if saved is not None:
+            trial.restore(str(saved / _STATE))
+        last_save = time.monotonic()
+        steps = 0
+        while steps < unit.steps:
+            result = trial.train()
+            steps = int(result[STEPS])
+            due = not curve or steps >= min(CURVE_SPACING * curve[-1]["steps"], unit.steps)
+            if due and (points := _points(unit, result)):
+                curve += points
+                say(steps, float(np.mean([point["reward"] for point in points])))
+            if time.monotonic() - last_save > SECONDS_BETWEEN_CHECKPOINTS:
+                _save(trial, folder, steps, {"curve": curve, "seconds": clock.seconds()})
+                last_save = time.monotonic()
+        return _save(trial, folder, steps, {"curve": curve, "seconds": clock.seconds()})
+    finally:
+        trial.stop()
+
+
+def _points(unit: Unit, result: Mapping[str, Any]) -> list[Row]:
+    """Returns the metrics of each seed after an iteration, none before the first episode's end."""
+    members = result.get(MEMBERS) or {}
+    own = {s: members[f"seed_{s}"] if unit.stacked else result for s in unit.seeds}
+    points = []
+    for seed, of_seed in own.items():
+        metrics = metrics_of(of_seed)
+        if "reward" not in metrics:
+            return []
+        known = {name: metrics.get(name) for name in results.METRICS}
+        points.append({"seed": seed, "steps": int(result[STEPS]), **known})
+    return points
+
+
+def _newest(folder: Path) -> tuple[int, Path | None]:
+    """Returns the steps of the newest saved state, and where it is."""
+    saved = {int(path.name): path for path in folder.glob("[0-9]*")}
+    steps = max(saved, default=0)
+    return steps, saved.get(steps)
+
+
+def _save(trial: Any, folder: Path, steps: int, progress: Mapping[str, Any]) -> Path:
+    """Saves a training as ``folder/STEPS``, whole or not at all, in place of what is there."""
+    aside, path = folder / "new", folder / str(steps)
+    for old in (aside, path):
+        shutil.rmtree(old, ignore_errors=True)
+    aside.mkdir(parents=True)
+    trial.save(str(aside / _STATE))
+    (aside / _PROGRESS).write_text(json.dumps(progress))
+    aside.rename(path)
+    for old in folder.iterdir():
+        if old != path:
+            shutil.rmtree(old)
+    return path

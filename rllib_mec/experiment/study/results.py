@@ -1,0 +1,87 @@
+"""The results of a study as Parquet: a row per seed and number of UEs, and the training curves."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from pyarrow import parquet
+
+from rllib_mec.system import METRICS
+
+RUNS, CURVES, ABOUT = "runs.parquet", "curves.parquet", "study.json"
+"""Files of a study's directory."""
+
+_WHAT = [
+    ("study", pyarrow.string()),
+    ("variant", pyarrow.string()),
+    ("algorithm", pyarrow.string()),
+    ("critic", pyarrow.string()),
+]
+
+RUNS_SCHEMA = pyarrow.schema(
+    [
+        *_WHAT,
+        ("kind", pyarrow.string()),
+        ("trained_ues", pyarrow.int32()),
+        ("num_ues", pyarrow.int32()),
+        ("seed", pyarrow.int64()),
+        ("steps", pyarrow.int64()),
+        ("episodes", pyarrow.int32()),
+        *((name, pyarrow.float64()) for name in METRICS),
+        *((f"{name}_se", pyarrow.float64()) for name in METRICS),
+    ]
+)
+"""``runs.parquet``: a policy evaluated on a number of UEs.
+
+kind: trained, baseline or bound; ``trained_ues``, ``seed`` and ``steps`` are of what is trained.
+Metrics are means over ``episodes`` episodes that no training sees, and with ``_se`` the standard
+errors of these means; null where there is none: a bound has only a reward.
+"""
+
+CURVES_SCHEMA = pyarrow.schema(
+    [
+        *_WHAT,
+        ("num_ues", pyarrow.int32()),
+        ("seed", pyarrow.int64()),
+        ("steps", pyarrow.int64()),
+        *((name, pyarrow.float32()) for name in METRICS),
+    ]
+)
+"""``curves.parquet``: a training run after ``steps`` steps.
+
+Metrics are those of the training's own episodes, explored by the policies as they were then:
+RLlib's mean over the last 100 episodes.
+"""
+
+Row = dict[str, Any]
+
+
+def summary(values: dict[str, Any]) -> Row:
+    """Returns the columns of metrics: means over episodes and their standard errors.
+
+    Args:
+        values: by name, (episodes,) each.
+    """
+    row: Row = {}
+    for name in METRICS:
+        own = values.get(name)
+        row[name] = None if own is None else float(own.mean())
+        row[f"{name}_se"] = None if own is None else float(own.std(ddof=1) / math.sqrt(len(own)))
+    return row
+
+
+def write(path: Path, rows: Sequence[Row], schema: pyarrow.Schema) -> None:
+    """Writes a table, whole or not at all."""
+    aside = path.with_name(f".{path.name}.new")
+    parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema), aside, compression="zstd")
+    os.replace(aside, path)
+
+
+def read(paths: Sequence[Path], schema: pyarrow.Schema) -> list[Row]:
+    """Reads tables, one behind the other."""
+    return [row for path in paths for row in parquet.read_table(path, schema=schema).to_pylist()]

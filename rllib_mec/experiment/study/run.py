@@ -1,0 +1,169 @@
+"""Runs studies: their units as tasks of Ray, each with a core; what is there already is kept.
+
+To be imported after :func:`rllib_mec.experiment.logs.quieten` has been called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import ray
+from ray.util.queue import Empty, Queue
+
+from rllib_mec.experiment import interrupt
+from rllib_mec.experiment.progress import duration
+from rllib_mec.experiment.run import Options, ray_session
+from rllib_mec.experiment.study import results
+from rllib_mec.experiment.study.carry_out import Done
+from rllib_mec.experiment.study.spec import Study
+from rllib_mec.experiment.study.units import Unit
+
+SECONDS_BETWEEN_LINES = 15.0
+
+_UNIT = "unit.json"
+
+
+def run(
+    studies: Sequence[Study], units: Sequence[Sequence[Unit]], out: Path, options: Options
+) -> int:
+    """Carries out what is missing of each study, and writes the results of those that are whole.
+
+    Args:
+        units: of each study.
+        out: each study's results go to the directory there that has its name.
+
+    Returns:
+        0, all went well; 1, some unit failed; 130, a signal ended the run.
+    """
+    everything = [unit for own in units for unit in own]
+    missing = [unit for unit in everything if not _is_there(unit, out)]
+    interrupt.say(
+        f"{', '.join(study.name for study in studies)}: {len(everything)} units, "
+        f"{len(everything) - len(missing)} of them there already; results: {out}"
+    )
+    failed = 0
+    if missing:
+        with ray_session(options), interrupt.watching("the states saved last are kept"):
+            failed = _carry_out(missing, out, len(everything))
+    for study, own in zip(studies, units, strict=True):
+        if all(_is_there(unit, out) for unit in own):
+            _write(study, own, out, options)
+    if interrupt.requested():
+        interrupt.say(f"stopped; to continue: {options.resume_command}")
+        return interrupt.EXIT_CODE
+    return 1 if failed else 0
+
+
+def _carry_out(missing: Sequence[Unit], out: Path, total: int) -> int:
+    """Runs units as Ray has cores for them; returns how many failed."""
+    queue = Queue(actor_options={"num_cpus": 0})
+    task = ray.remote(_task)
+    running = {
+        task.options(**unit.resources()).remote(unit, str(_folder(unit, out)), queue): unit
+        for unit in missing
+    }
+    failed, line, started = 0, 0.0, time.monotonic()
+    said: dict[str, str] = {}
+    while running and not interrupt.requested():
+        ready, _ = ray.wait(list(running), timeout=1.0)
+        said |= dict(_queued(queue))
+        for reference in ready:
+            unit = running.pop(reference)
+            said.pop(unit.name, None)
+            place = f"[{total - len(running)}/{total}]"
+            try:
+                done = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                failed += 1
+                interrupt.say(f"{place} {unit.study}/{unit.name} failed:", sys.stderr)
+                interrupt.say(f"  {_reason(error)}", sys.stderr)
+                continue
+            _keep(unit, done, out)
+            rewards = ", ".join(f"{row['reward']:.2f}" for row in done.runs)
+            taken = duration(time.monotonic() - started)
+            interrupt.say(f"{place} {taken}  {unit.study}/{unit.name}: reward {rewards}")
+        if said and time.monotonic() - line > SECONDS_BETWEEN_LINES:
+            line = time.monotonic()
+            for name, words in said.items():
+                interrupt.say(f"  {name}: {words}")
+            said.clear()
+    for reference in running:
+        ray.cancel(reference, force=True)
+    return failed
+
+
+def _task(unit: Unit, folder: str, queue: Queue) -> Done:
+    """Carries out a unit in a process of Ray's."""
+    from rllib_mec.experiment.logs import quieten
+
+    quieten(0)
+    from rllib_mec.experiment.study.carry_out import carry_out  # Ray comes after quieten
+
+    def say(steps: int, reward: float) -> None:
+        queue.put((unit.name, f"{steps:,}/{unit.steps:,} steps  reward {reward:.2f}"))
+
+    return carry_out(unit, Path(folder), say)
+
+
+def _queued(queue: Queue) -> Iterator[tuple[str, str]]:
+    while True:
+        try:
+            yield queue.get_nowait()
+        except Empty:
+            return
+
+
+def _reason(error: BaseException) -> str:
+    from rllib_mec.experiment.report import last_line
+
+    return last_line(error)
+
+
+def _keep(unit: Unit, done: Done, out: Path) -> None:
+    folder = _folder(unit, out)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"seconds": round(done.seconds, 1), "unit": dataclasses.asdict(unit)}
+    (folder / _UNIT).write_text(json.dumps(about, indent=1) + "\n")
+    results.write(folder / results.CURVES, done.curves, results.CURVES_SCHEMA)
+    # Last: where it is, the unit is done.
+    results.write(folder / results.RUNS, done.runs, results.RUNS_SCHEMA)
+
+
+def _folder(unit: Unit, out: Path) -> Path:
+    return out / unit.study / "units" / unit.name
+
+
+def _is_there(unit: Unit, out: Path) -> bool:
+    return (_folder(unit, out) / results.RUNS).is_file()
+
+
+def _write(study: Study, units: Sequence[Unit], out: Path, options: Options) -> None:
+    """Writes the results of all units of a study as one."""
+    folders = [_folder(unit, out) for unit in units]
+    for name, schema in (
+        (results.RUNS, results.RUNS_SCHEMA),
+        (results.CURVES, results.CURVES_SCHEMA),
+    ):
+        rows = results.read([folder / name for folder in folders], schema)
+        results.write(out / study.name / name, rows, schema)
+    seconds = sum(json.loads((folder / _UNIT).read_text())["seconds"] for folder in folders)
+    description = {
+        "name": study.name,
+        "command": options.resume_command,
+        "core_seconds": round(seconds),
+        "steps": study.form.steps,
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("rllib_mec", "ray", "torch", "numpy")},
+        },
+        "spec": study.form.model_dump(exclude_none=True),
+    }
+    (out / study.name / results.ABOUT).write_text(json.dumps(description, indent=1) + "\n")
+    interrupt.say(f"{study.name}: {out / study.name}")

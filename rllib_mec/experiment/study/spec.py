@@ -1,0 +1,185 @@
+"""The form of a study, in a YAML file.
+
+A file holds one study or several, which are run together::
+
+    my-study:                     # the name: results go to OUT/my-study
+      env: mec
+      num_ues: [6, 9]             # each is trained, and evaluated, on its own
+      test_num_ues: null          # numbers of UEs to evaluate on; left out: as trained
+      seeds: [0, 1, 2]
+      steps: 300000               # of each seed
+      evaluation: {episodes: 500, seed: 1000}
+      baselines: [random, hold]   # what `rllib evaluate` takes, on the same episodes
+      config:                     # settings that all variants share, as in an experiment; the
+        lr: [[0, 1e-3], [steps, 1e-5]]     # word "steps" stands for the number of steps
+      variants:
+        HMPPO: {run: HMPPO}
+        no-horizon: {run: HMPPO, config: {gamma: 0.0}}   # goes on top of the shared settings
+        DQN: {run: DQN, env: mec-case-decision, shared: false, seeds: [0, 1, 2], steps: 50000}
+
+``shared: false`` leaves the shared settings out, except for ``env_config``. The values of
+``evaluation`` above are its defaults, ``test_num_ues`` and ``baselines`` may be left out.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+
+from rllib_mec.errors import InputError
+from rllib_mec.experiment import forms
+from rllib_mec.experiment.forms import Form
+from rllib_mec.source import Source, read_yaml
+
+STEPS = "steps"
+"""The word in a study's ``config`` that stands for the number of steps."""
+
+_Positive = Annotated[int, pydantic.Field(ge=1)]
+_Positives = Annotated[list[_Positive], pydantic.Field(min_length=1)]
+_Seeds = Annotated[list[Annotated[int, pydantic.Field(ge=0)]], pydantic.Field(min_length=1)]
+
+
+class EvaluationForm(Form):
+    """``evaluation`` of a study: which episodes all are evaluated on."""
+
+    episodes: Annotated[int, pydantic.Field(ge=2)] = 500
+    seed: Annotated[int, pydantic.Field(ge=0)] = 1000
+
+
+class VariantForm(Form):
+    """A variant: an algorithm with settings of its own."""
+
+    run: str
+    env: str | None = None
+    config: dict[str, Any] = pydantic.Field({})
+    shared: bool = True
+    seeds: _Seeds | None = None
+    steps: _Positive | None = None
+
+
+class StudyForm(Form):
+    """A study; see the module's docstring."""
+
+    env: str
+    num_ues: _Positives
+    test_num_ues: _Positives | None = None
+    seeds: _Seeds
+    steps: _Positive
+    evaluation: EvaluationForm = EvaluationForm()
+    baselines: list[str] = pydantic.Field([])
+    config: dict[str, Any] = pydantic.Field({})
+    variants: Annotated[dict[str, VariantForm], pydantic.Field(min_length=1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A named study whose form is in order."""
+
+    name: str
+    form: StudyForm
+    source: Source
+
+
+def read_file(path: Path, seeds: int | None = None, steps: int | None = None) -> list[Study]:
+    """Reads the studies of a YAML file.
+
+    Args:
+        seeds: how many of each list of seeds to take; None: all.
+        steps: of every seed, instead of the file's.
+
+    Raises:
+        InputError: a value that is none, with its place in the file.
+    """
+    content, source = read_yaml(path)
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path}: expected a mapping of studies, {{name: {{env, variants, …}}}}")
+    if "variants" in content:
+        raise InputError(f"{path}:1: the study has no name: expected {{name: {{env, …}}}}")
+    return [
+        shortened(
+            make(str(name), form, dataclasses.replace(source, root=(str(name),))), seeds, steps
+        )
+        for name, form in content.items()
+    ]
+
+
+def make(name: str, form: Any, source: Source | None = None) -> Study:
+    """Checks the form of one study.
+
+    Raises:
+        InputError: an unknown key or a value of the wrong kind.
+    """
+    source = source or Source()
+    if not re.fullmatch(r"[\w.+-]+", name) or set(name) == {"."}:
+        raise InputError(f"study name {name!r}: expected letters, digits, '_', '.', '+' or '-'")
+    if not isinstance(form, Mapping):
+        raise InputError(f"{source.place(()) or name} = {form!r}: expected {{env, variants, …}}")
+    checked = forms.checked(StudyForm, form, source)
+    for key in ("num_ues", "test_num_ues", "seeds", "baselines"):
+        _check_distinct(getattr(checked, key) or [], source.place((key,)))
+    for label, variant in checked.variants.items():
+        _check_distinct(variant.seeds or [], source.place(("variants", label, "seeds")))
+        if "env_config" in variant.config and not isinstance(variant.config["env_config"], dict):
+            raise InputError(
+                f"{source.place(('variants', label, 'config', 'env_config'))} = "
+                f"{variant.config['env_config']!r}: expected a mapping"
+            )
+    if "num_ues" in env_config_of(checked, None):
+        place = source.place(("config", "env_config", "num_ues"))
+        raise InputError(f"{place}: is set by num_ues of the study")
+    return Study(name, checked, source)
+
+
+def shortened(study: Study, seeds: int | None, steps: int | None) -> Study:
+    """Returns a study with the first ``seeds`` seeds of each list, and ``steps`` steps."""
+    form = study.form.model_copy(deep=True)
+    parts: list[StudyForm | VariantForm] = [form, *form.variants.values()]
+    for part in parts:
+        if seeds is not None and part.seeds is not None:
+            part.seeds = part.seeds[:seeds]
+        if steps is not None and part.steps is not None:
+            part.steps = steps
+    return dataclasses.replace(study, form=form)
+
+
+def config_of(form: StudyForm, variant: VariantForm, num_ues: int) -> dict[str, Any]:
+    """Returns a variant's settings: the shared ones, its own on top, and its ``env_config``."""
+    config = _merged(form.config if variant.shared else {}, variant.config)
+    config["env_config"] = {**env_config_of(form, variant), "num_ues": num_ues}
+    return _with_steps(config, variant.steps or form.steps)
+
+
+def env_config_of(form: StudyForm, variant: VariantForm | None) -> dict[str, Any]:
+    """Returns the ``env_config`` of a variant, or that of the baselines, without ``num_ues``."""
+    own = variant.config.get("env_config", {}) if variant is not None else {}
+    return {**(form.config.get("env_config") or {}), **own}
+
+
+def _check_distinct(values: Sequence[Any], place: str) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise InputError(f"{place} = {list(values)!r}: {value!r} comes twice")
+
+
+def _merged(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns ``shared`` with ``own`` on top, mappings inside joined in the same way."""
+    merged = copy.deepcopy(dict(shared))
+    for key, value in own.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if both else copy.deepcopy(value)
+    return merged
+
+
+def _with_steps(value: Any, steps: int) -> Any:
+    """Returns ``value`` with the number of steps wherever the word stands."""
+    if isinstance(value, Mapping):
+        return {key: _with_steps(item, steps) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_steps(item, steps) for item in value]
+    return steps if value == STEPS else value

@@ -1,0 +1,180 @@
+"""The pieces of a study that are carried out by themselves, all of them checked beforehand."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rllib_mec.errors import InputError
+from rllib_mec.experiment import environments, settings
+from rllib_mec.experiment.plan import Plan, prepare
+from rllib_mec.experiment.spec import Experiment
+from rllib_mec.experiment.spec import make as make_experiment
+from rllib_mec.experiment.study.spec import Study, config_of, env_config_of
+from rllib_mec.hmppo import HMPPOConfig
+from rllib_mec.hmppo.stacked.members import check_stackable
+
+TRAINED, BASELINE, BOUND = "trained", "baseline", "bound"
+"""Kinds of units: what learns, what does not, and what no policy can exceed."""
+
+BOUNDS = ("oracle",)
+"""Targets of ``rllib evaluate`` that are bounds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """One thing to carry out: a variant trained on a number of UEs, or a baseline's episodes.
+
+    study: the study's name. variant: its label in the study.
+    kind: :data:`TRAINED`, :data:`BASELINE` or :data:`BOUND`.
+    form: of the experiment to train; for a baseline, ``env`` and ``env_config``.
+    num_ues: trained on. tested: numbers of UEs to evaluate on.
+    seeds: those that are trained together; none for baselines.
+    steps: of each seed. episodes, evaluation_seed: of the evaluation.
+    """
+
+    study: str
+    variant: str
+    kind: str
+    form: dict[str, Any]
+    num_ues: int
+    tested: tuple[int, ...]
+    seeds: tuple[int, ...]
+    steps: int
+    episodes: int
+    evaluation_seed: int
+
+    @property
+    def name(self) -> str:
+        """A name for files, which changes with all that the results depend on."""
+        described = json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
+        parts = [self.variant, f"{self.num_ues}ue"]
+        if len(self.seeds) == 1:
+            parts.append(f"seed{self.seeds[0]}")
+        parts.append(hashlib.sha256(described).hexdigest()[:8])
+        return re.sub(r"[^\w.+-]+", "_", "-".join(parts))
+
+    @property
+    def stacked(self) -> bool:
+        """Whether the seeds are trained as one stack."""
+        return "seeds" in self.form
+
+    def plan(self) -> Plan:
+        """Returns the checked plan of the training.
+
+        Raises:
+            InputError: what cannot work.
+        """
+        return prepare(make_experiment(self.study, self.form))
+
+    def resources(self) -> dict[str, float]:
+        """Returns what Ray has to give the task that carries the unit out."""
+        if self.kind != TRAINED:
+            return {"num_cpus": 1}
+        plan = self.plan()
+        bundle, *_ = plan.trainable.default_resource_request(plan.param_space).bundles
+        return {"num_cpus": bundle.get("CPU", 1), "num_gpus": bundle.get("GPU", 0)}
+
+
+def units_of(study: Study) -> list[Unit]:
+    """Returns the units of a study, baselines first, with everything in them checked.
+
+    Raises:
+        InputError: an algorithm, environment or setting that cannot work, with its place.
+    """
+    return [*_baselines(study), *_trained(study)]
+
+
+def _baselines(study: Study) -> Iterator[Unit]:
+    from rllib_mec.experiment.evaluate import check_target
+
+    form, evaluation = study.form, study.form.evaluation
+    for name in form.baselines:
+        env_config = env_config_of(form, None)
+        tested = sorted({*form.num_ues, *(form.test_num_ues or [])})
+        with settings.rllib_errors(study.source.place(("baselines",))):
+            environment = environments.resolve(form.env)
+            for num_ues in tested:
+                check_target(name, environment, {**env_config, "num_ues": num_ues})
+        for num_ues in tested:
+            yield Unit(
+                study=study.name,
+                variant=name,
+                kind=BOUND if name in BOUNDS else BASELINE,
+                form={"env": form.env, "env_config": env_config},
+                num_ues=num_ues,
+                tested=(num_ues,),
+                seeds=(),
+                steps=0,
+                episodes=evaluation.episodes,
+                evaluation_seed=evaluation.seed,
+            )
+
+
+def _trained(study: Study) -> Iterator[Unit]:
+    form = study.form
+    for label, variant in form.variants.items():
+        if label in form.baselines:
+            raise InputError(
+                f"{study.source.place(('variants', label))}: is the name of a baseline, too"
+            )
+        seeds, steps = variant.seeds or form.seeds, variant.steps or form.steps
+        for num_ues in form.num_ues:
+            experiment = {
+                "run": variant.run,
+                "env": variant.env or form.env,
+                "config": config_of(form, variant, num_ues),
+                "stop": {"num_env_steps_sampled_lifetime": steps},
+            }
+            for group in _groups(study, label, experiment, seeds):
+                yield Unit(
+                    study=study.name,
+                    variant=label,
+                    kind=TRAINED,
+                    form=group,
+                    num_ues=num_ues,
+                    tested=tuple(form.test_num_ues or [num_ues]),
+                    seeds=tuple(group.get("seeds") or [group["config"]["seed"]]),
+                    steps=steps,
+                    episodes=form.evaluation.episodes,
+                    evaluation_seed=form.evaluation.seed,
+                )
+
+
+def _groups(
+    study: Study, label: str, experiment: Mapping[str, Any], seeds: list[int]
+) -> list[dict[str, Any]]:
+    """Returns the experiments that train all seeds: one stack where that is possible."""
+    place = study.source.place(("variants", label))
+    if "seed" in experiment["config"]:
+        raise InputError(f"{place}: config.seed is set by seeds of the study")
+    alone = [{**experiment, "config": {**experiment["config"], "seed": seed}} for seed in seeds]
+    config = _checked(study, label, alone[0]).configs[0]
+    for name in ("num_env_runners", "num_learners"):
+        if getattr(config, name):
+            raise InputError(
+                f"{place}: {name} = {getattr(config, name)}: expected 0 in a study, whose units "
+                "run beside each other"
+            )
+    if len(seeds) == 1 or not isinstance(config, HMPPOConfig):
+        return alone
+    config = config.copy(copy_frozen=False)
+    config.validate()
+    try:
+        check_stackable(config)
+    except InputError:
+        return alone
+    return [{**experiment, "seeds": list(seeds)}]
+
+
+def _checked(study: Study, label: str, experiment: Mapping[str, Any]) -> Plan:
+    """Returns the plan of a variant; errors name its place in the study's file."""
+    made: Experiment = make_experiment(study.name, experiment)
+    try:
+        return prepare(made)
+    except InputError as error:
+        raise InputError(f"{study.source.place(('variants', label))}: {error}") from error
