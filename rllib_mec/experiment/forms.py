@@ -40,7 +40,9 @@ def checked(
     try:
         return form.model_validate(dict(values))
     except pydantic.ValidationError as error:
-        raise _error(form, source, error.errors()[0], old_names or {}) from None
+        # A misspelt key first: it may be the one that is missing.
+        errors = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        raise _error(form, source, errors[0], old_names or {}) from None
 
 
 def _error(form: type[Form], source: Source, error: Any, old_names: OldNames) -> InputError:

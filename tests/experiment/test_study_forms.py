@@ -1,0 +1,162 @@
+"""Studies in a YAML file: what they mean, and what is refused before anything runs."""
+
+import pytest
+
+from rllib_mec.errors import InputError
+from rllib_mec.experiment.study.spec import config_of, make, read_file
+from rllib_mec.experiment.study.units import units_of
+
+FORM = {
+    "env": "mec",
+    "num_ues": [2, 3],
+    "seeds": [4, 5],
+    "steps": 800,
+    "evaluation": {"episodes": 20, "seed": 7},
+    "baselines": ["hold"],
+    "config": {
+        "lr": [[0, 1e-3], ["steps", 1e-5]],
+        "env_config": {"num_tasks": 5},
+        "model_config": {"fcnet_hiddens": [8], "initial_log_std": 0.5},
+    },
+    "variants": {"HMPPO": {"run": "HMPPO"}},
+}
+
+
+def study(**change):
+    return make("study", FORM | change)
+
+
+def test_a_variant_goes_on_top_of_what_is_shared():
+    variants = {
+        "own": {"run": "HMPPO", "config": {"model_config": {"fcnet_hiddens": [4]}, "gamma": 0.5}}
+    }
+    form = study(variants=variants).form
+    config = config_of(form, form.variants["own"], 3)
+    assert config["model_config"] == {"fcnet_hiddens": [4], "initial_log_std": 0.5}
+    assert config["gamma"] == 0.5
+    assert config["env_config"] == {"num_tasks": 5, "num_ues": 3}
+
+
+def test_the_word_steps_is_the_number_of_steps():
+    variants = {"long": {"run": "HMPPO", "steps": 1200}, "short": {"run": "HMPPO"}}
+    form = study(variants=variants).form
+    assert config_of(form, form.variants["long"], 2)["lr"][1] == [1200, 1e-5]
+    assert config_of(form, form.variants["short"], 2)["lr"][1] == [800, 1e-5]
+
+
+def test_what_is_not_shared():
+    variants = {"alone": {"run": "PPO", "shared": False, "config": {"gamma": 0.9}}}
+    form = study(variants=variants).form
+    config = config_of(form, form.variants["alone"], 2)
+    assert config == {"gamma": 0.9, "env_config": {"num_tasks": 5, "num_ues": 2}}
+
+
+def test_seeds_are_stacked_where_that_is_possible():
+    variants = {
+        "HMPPO": {"run": "HMPPO"},
+        "episodes": {"run": "HMPPO", "config": {"batched": False}},
+        "random": {"run": "random", "shared": False},
+    }
+    made = units_of(study(variants=variants, num_ues=[2], baselines=[]))
+    assert [(unit.variant, unit.seeds) for unit in made] == [
+        ("HMPPO", (4, 5)),
+        ("episodes", (4,)),
+        ("episodes", (5,)),
+        ("random", (4,)),
+        ("random", (5,)),
+    ]
+    assert len({unit.name for unit in made}) == len(made)
+
+
+def test_units_of_baselines_and_variants():
+    made = units_of(study(test_num_ues=[2, 8]))
+    assert [(u.variant, u.kind, u.num_ues, u.tested) for u in made] == [
+        ("hold", "baseline", 2, (2,)),
+        ("hold", "baseline", 3, (3,)),
+        ("hold", "baseline", 8, (8,)),
+        ("HMPPO", "trained", 2, (2, 8)),
+        ("HMPPO", "trained", 3, (2, 8)),
+    ]
+
+
+def test_a_unit_is_another_one_when_its_results_would_be():
+    name = units_of(study())[-1].name
+    assert units_of(study())[-1].name == name
+    for change in (
+        {"steps": 1200},
+        {"seeds": [4, 6]},
+        {"evaluation": {"episodes": 21, "seed": 7}},
+        {"config": {**FORM["config"], "gamma": 0.1}},
+    ):
+        assert units_of(study(**change))[-1].name != name
+
+
+def test_a_shorter_form(tmp_path):
+    file = tmp_path / "f.yaml"
+    file.write_text(
+        """
+one:
+  env: mec
+  num_ues: [2]
+  seeds: [0, 1, 2]
+  steps: 800
+  variants:
+    HMPPO: {run: HMPPO}
+    few: {run: HMPPO, seeds: [7], steps: 400}
+two: {env: mec, num_ues: [2], seeds: [0], steps: 800, variants: {IPPO: {run: IPPO}}}
+"""
+    )
+    one, two = read_file(file, seeds=2, steps=600)
+    assert (one.form.seeds, one.form.steps) == ([0, 1], 600)
+    assert (one.form.variants["few"].seeds, one.form.variants["few"].steps) == ([7], 600)
+    assert (two.form.seeds, two.form.steps) == ([0], 600)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": [1]}, "seed: unknown key: did you mean 'seeds'"),
+        ({"num_ues": [0]}, "num_ues = 0"),
+        ({"num_ues": [6, 6]}, "6 comes twice"),
+        ({"seeds": []}, "seeds = "),
+        ({"steps": "many"}, "steps = 'many': expected a whole number"),
+        (
+            {"evaluation": {"episode": 3}},
+            "evaluation.episode: unknown key: did you mean 'episodes'",
+        ),
+        ({"variants": {}}, "variants = "),
+        ({"variants": {"a": {"run": "HMPPO", "stop": {}}}}, "variants.a.stop: unknown key"),
+        ({"config": {"env_config": {"num_ues": 3}}}, "num_ues: is set by num_ues of the study"),
+    ],
+)
+def test_forms_that_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        study(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"baselines": ["hld"]}, "baselines: .*'hld'"),
+        ({"baselines": ["greedy"], "num_ues": [2, 40]}, "num_ues = 40"),
+        ({"env": "mc"}, "env 'mc'"),
+        ({"variants": {"a": {"run": "HMPO"}}}, "variants.a: .*did you mean 'HMPPO'"),
+        ({"variants": {"a": {"run": "HMPPO", "config": {"gama": 1}}}}, "variants.a: .*gamma"),
+        ({"variants": {"a": {"run": "HMPPO", "config": {"seed": 1}}}}, "seed is set by seeds"),
+        (
+            {"variants": {"a": {"run": "HMPPO", "config": {"num_env_runners": 2}}}},
+            "num_env_runners = 2: expected 0",
+        ),
+        ({"variants": {"hold": {"run": "HMPPO"}}}, "is the name of a baseline"),
+    ],
+)
+def test_what_cannot_work(change, message):
+    with pytest.raises(InputError, match=message):
+        units_of(study(**change))
+
+
+def test_errors_name_file_and_line(tmp_path):
+    file = tmp_path / "f.yaml"
+    file.write_text("s:\n  env: mec\n  num_ues: [2]\n  sede: [0]\n")
+    with pytest.raises(InputError, match=r"f\.yaml:4: s\.sede: unknown key"):
+        read_file(file)

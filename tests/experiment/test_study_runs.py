@@ -1,0 +1,149 @@
+"""Studies that run: their results, what is done again and what is not, and failures."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from pyarrow import parquet
+
+from rllib_mec.experiment.evaluate import evaluate
+from rllib_mec.experiment.study import carry_out as module
+from rllib_mec.experiment.study.carry_out import carry_out
+from rllib_mec.experiment.study.results import CURVES_SCHEMA, RUNS_SCHEMA
+from rllib_mec.experiment.study.spec import make
+from rllib_mec.experiment.study.units import units_of
+from rllib_mec.system import METRICS
+
+FORM = {
+    "env": "mec",
+    "num_ues": [2],
+    "test_num_ues": [2, 4],
+    "seeds": [4, 5],
+    "steps": 240,
+    "evaluation": {"episodes": 20, "seed": 7},
+    "baselines": ["hold"],
+    "config": {
+        "env_config": {"num_tasks": 5},
+        "num_envs_per_env_runner": 2,
+        "train_batch_size_per_learner": 40,
+        "minibatch_size": 20,
+        "num_epochs": 1,
+        "entity_shared": True,
+        "model_config": {"fcnet_hiddens": [8]},
+    },
+    "variants": {"HMPPO": {"run": "HMPPO"}},
+}
+
+
+def nothing(steps, reward):
+    """Says nothing."""
+
+
+def unit_of(**change):
+    return units_of(make("study", FORM | change))[-1]
+
+
+@pytest.mark.ray
+def test_rows_are_those_of_evaluation(ray_session, tmp_path):
+    done = carry_out(unit_of(), tmp_path, nothing)
+    assert [(row["seed"], row["num_ues"], row["trained_ues"]) for row in done.runs] == [
+        (4, 2, 2),
+        (4, 4, 2),
+        (5, 2, 2),
+        (5, 4, 2),
+    ]
+    checkpoint = tmp_path / "240" / "state" / "seed_5"
+    values = evaluate(str(checkpoint), None, {"num_ues": 4}, 20, 7)
+    for name in METRICS:
+        assert done.runs[-1][name] == pytest.approx(values[name].mean())
+        assert done.runs[-1][f"{name}_se"] == pytest.approx(values[name].std(ddof=1) / 20**0.5)
+    assert done.runs[0]["critic"] == "decision_point"
+    assert {(point["seed"], point["steps"]) for point in done.curves} == {
+        (seed, steps) for seed in (4, 5) for steps in range(40, 241, 40)
+    }
+    assert len({point["reward"] for point in done.curves}) > 6
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("change", [{}, {"seeds": [4]}])
+def test_an_interrupted_training_goes_on(ray_session, tmp_path, monkeypatch, change):
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+
+    def interrupt(steps, reward):
+        if steps == 120:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(unit_of(**change), tmp_path, interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["80"]
+    said = []
+    done = carry_out(unit_of(**change), tmp_path, lambda steps, reward: said.append(steps))
+    assert said == [120, 160, 200, 240]
+    first = done.curves[0]["seed"]
+    assert [p["steps"] for p in done.curves if p["seed"] == first] == list(range(40, 241, 40))
+    assert [path.name for path in tmp_path.iterdir()] == ["240"]
+    again = carry_out(unit_of(**change), tmp_path, nothing)
+    assert (again.runs, again.curves) == (done.runs, done.curves)
+
+
+@pytest.mark.ray
+def test_a_baseline_is_evaluated(ray_session, tmp_path):
+    unit = units_of(make("study", FORM))[1]
+    done = carry_out(unit, tmp_path, nothing)
+    values = evaluate("hold", "mec", {"num_tasks": 5, "num_ues": 4}, 20, 7)
+    (row,) = done.runs
+    assert (row["kind"], row["algorithm"], row["num_ues"]) == ("baseline", "hold", 4)
+    assert row["reward"] == values["reward"].mean()
+    assert done.curves == []
+
+
+def study_in(folder, file, out):
+    command = [sys.executable, "-m", "rllib_mec.cli", "study", str(file), "--out", str(out)]
+    return subprocess.run(
+        [*command, "--num-cpus", "2"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.ray  # starts Ray twice: about 40 s
+def test_only_what_is_missing_is_done(tmp_path):
+    failing = {
+        "run": "HMPPO",
+        "config": {"callbacks_class": "failing_callbacks:Failing", "batched": True},
+    }
+    form = FORM | {"variants": {"HMPPO": {"run": "HMPPO"}, "bad": failing}}
+    file, out = tmp_path / "f.yaml", tmp_path / "out"
+    file.write_text(json.dumps({"s": form}))
+    (tmp_path / "failing_callbacks.py").write_text(
+        "from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics\n"
+        "class Failing(EpisodeMetrics):\n"
+        "    def on_batched_episodes_end(self, **kwargs):\n"
+        "        raise ValueError('it broke')\n"
+    )
+    done = study_in(tmp_path, file, out)
+    assert done.returncode == 1, done.stderr
+    assert "ValueError: it broke" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (out / "s" / "runs.parquet").exists()
+    rows = next((out / "s" / "units").glob("HMPPO*/runs.parquet"))
+    before = rows.stat().st_mtime_ns
+
+    file.write_text(json.dumps({"s": FORM}))
+    done = study_in(tmp_path, file, out)
+    assert done.returncode == 0, done.stderr
+    assert "3 units, 3 of them there already" in done.stdout
+    assert rows.stat().st_mtime_ns == before
+    runs = parquet.read_table(out / "s" / "runs.parquet")
+    assert runs.schema == RUNS_SCHEMA
+    assert len(runs) == 2 + 4
+    assert parquet.read_schema(out / "s" / "curves.parquet") == CURVES_SCHEMA
+    about = json.loads((out / "s" / "study.json").read_text())
+    assert about["name"] == "s"
+    assert about["spec"]["seeds"] == [4, 5]
+    assert about["core_seconds"] > 0
