@@ -112,6 +112,28 @@ two: {env: mec, num_ues: [2], seeds: [0], steps: 800, variants: {IPPO: {run: IPP
     assert (two.form.seeds, two.form.steps) == ([0], 600)
 
 
+def test_a_base_is_shared(tmp_path):
+    (tmp_path / "base.yaml").write_text(
+        "e: {run: HMPPO, env: mec, config: {seed: 3, gamma: 0.5, lr: 0.1, "
+        "env_config: {num_ues: 9, num_tasks: 5}}}"
+    )
+    (tmp_path / "studies").mkdir()
+    file = tmp_path / "studies" / "f.yaml"
+    file.write_text(
+        "s: {env: mec, num_ues: [2], seeds: [0], steps: 80, base: ../base.yaml, "
+        "config: {lr: 0.2}, variants: {IPPO: {run: IPPO}}}"
+    )
+    (made,) = read_file(file)
+    assert config_of(made.form, made.form.variants["IPPO"], 2) == {
+        "gamma": 0.5,
+        "lr": 0.2,
+        "env_config": {"num_tasks": 5, "num_ues": 2},
+    }
+    file.write_text(file.read_text().replace("base.yaml", "bse.yaml"))
+    with pytest.raises(InputError, match=r"cannot read .*bse\.yaml"):
+        read_file(file)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

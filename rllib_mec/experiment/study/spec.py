@@ -10,8 +10,9 @@ A file holds one study or several, which are run together::
       steps: 300000               # of each seed
       evaluation: {episodes: 500, seed: 1000}
       baselines: [random, hold]   # what `rllib evaluate` takes, on the same episodes
-      config:                     # settings that all variants share, as in an experiment; the
-        lr: [[0, 1e-3], [steps, 1e-5]]     # word "steps" stands for the number of steps
+      base: ../my-experiment.yaml # an experiment whose settings all variants share; may be left out
+      config:                     # further ones, which go on top; the word "steps" stands for the
+        lr: [[0, 1e-3], [steps, 1e-5]]     # number of steps
       variants:
         HMPPO: {run: HMPPO}
         no-horizon: {run: HMPPO, config: {gamma: 0.0}}   # goes on top of the shared settings
@@ -35,6 +36,7 @@ import pydantic
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import forms
 from rllib_mec.experiment.forms import Form
+from rllib_mec.experiment.spec import read_file as read_experiments
 from rllib_mec.source import Source, read_yaml
 
 STEPS = "steps"
@@ -73,6 +75,7 @@ class StudyForm(Form):
     steps: _Positive
     evaluation: EvaluationForm = EvaluationForm()
     baselines: list[str] = pydantic.Field([])
+    base: str | None = None
     config: dict[str, Any] = pydantic.Field({})
     variants: Annotated[dict[str, VariantForm], pydantic.Field(min_length=1)]
 
@@ -121,6 +124,8 @@ def make(name: str, form: Any, source: Source | None = None) -> Study:
     if not isinstance(form, Mapping):
         raise InputError(f"{source.place(()) or name} = {form!r}: expected {{env, variants, …}}")
     checked = forms.checked(StudyForm, form, source)
+    if checked.base is not None:
+        checked.config = _merged(_base(checked.base, source), checked.config)
     for key in ("num_ues", "test_num_ues", "seeds", "baselines"):
         _check_distinct(getattr(checked, key) or [], source.place((key,)))
     for label, variant in checked.variants.items():
@@ -159,6 +164,17 @@ def env_config_of(form: StudyForm, variant: VariantForm | None) -> dict[str, Any
     """Returns the ``env_config`` of a variant, or that of the baselines, without ``num_ues``."""
     own = variant.config.get("env_config", {}) if variant is not None else {}
     return {**(form.config.get("env_config") or {}), **own}
+
+
+def _base(path: str, source: Source) -> dict[str, Any]:
+    """Returns the settings of the experiment in a file, without its seed and number of UEs."""
+    experiments = read_experiments(Path(source.name).parent / path)
+    if len(experiments) != 1:
+        raise InputError(f"{source.place(('base',))} = {path!r}: expected a file of one experiment")
+    config = copy.deepcopy(experiments[0].form.config)
+    config.pop("seed", None)
+    config.get("env_config", {}).pop("num_ues", None)
+    return config
 
 
 def _check_distinct(values: Sequence[Any], place: str) -> None:
