@@ -10,12 +10,12 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import ray
-from ray.util.queue import Empty, Queue
 
 from rllib_mec.experiment import interrupt
 from rllib_mec.experiment.progress import duration
@@ -63,17 +63,17 @@ def run(
 
 def _carry_out(missing: Sequence[Unit], out: Path, total: int) -> int:
     """Runs units as Ray has cores for them; returns how many failed."""
-    queue = Queue(actor_options={"num_cpus": 0})
+    board = ray.remote(num_cpus=0)(_Board).remote()
     task = ray.remote(_task)
     running = {
-        task.options(**unit.resources()).remote(unit, str(_folder(unit, out)), queue): unit
+        task.options(**unit.resources()).remote(unit, str(_folder(unit, out)), board): unit
         for unit in missing
     }
     failed, line, started = 0, 0.0, time.monotonic()
     said: dict[str, str] = {}
     while running and not interrupt.requested():
         ready, _ = ray.wait(list(running), timeout=1.0)
-        said |= dict(_queued(queue))
+        said |= ray.get(board.take.remote())
         for reference in ready:
             unit = running.pop(reference)
             said.pop(unit.name, None)
@@ -86,9 +86,9 @@ def _carry_out(missing: Sequence[Unit], out: Path, total: int) -> int:
                 interrupt.say(f"  {_reason(error)}", sys.stderr)
                 continue
             _keep(unit, done, out)
-            rewards = ", ".join(f"{row['reward']:.2f}" for row in done.runs)
+            reward = sum(row["reward"] for row in done.runs) / len(done.runs)
             taken = duration(time.monotonic() - started)
-            interrupt.say(f"{place} {taken}  {unit.study}/{unit.name}: reward {rewards}")
+            interrupt.say(f"{place} {taken}  {unit.study}/{unit.name}: reward {reward:.2f}")
         if said and time.monotonic() - line > SECONDS_BETWEEN_LINES:
             line = time.monotonic()
             for name, words in said.items():
@@ -99,7 +99,22 @@ def _carry_out(missing: Sequence[Unit], out: Path, total: int) -> int:
     return failed
 
 
-def _task(unit: Unit, folder: str, queue: Queue) -> Done:
+class _Board:
+    """Where tasks say how far they are; an actor of Ray's."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    def say(self, name: str, words: str) -> None:
+        self._said[name] = words
+
+    def take(self) -> dict[str, str]:
+        """Returns what has been said since the last time."""
+        said, self._said = self._said, {}
+        return said
+
+
+def _task(unit: Unit, folder: str, board: Any) -> Done:
     """Carries out a unit in a process of Ray's."""
     from rllib_mec.experiment.logs import quieten
 
@@ -107,17 +122,10 @@ def _task(unit: Unit, folder: str, queue: Queue) -> Done:
     from rllib_mec.experiment.study.carry_out import carry_out  # Ray comes after quieten
 
     def say(steps: int, reward: float) -> None:
-        queue.put((unit.name, f"{steps:,}/{unit.steps:,} steps  reward {reward:.2f}"))
+        # Not waited for: Ray would lend the core of a task that waits to another one.
+        board.say.remote(unit.name, f"{steps:,}/{unit.steps:,} steps  reward {reward:.2f}")
 
     return carry_out(unit, Path(folder), say)
-
-
-def _queued(queue: Queue) -> Iterator[tuple[str, str]]:
-    while True:
-        try:
-            yield queue.get_nowait()
-        except Empty:
-            return
 
 
 def _reason(error: BaseException) -> str:
