@@ -37,6 +37,10 @@ ALGORITHMS: dict[str, Entry] = {
     "hold": Entry(
         "rllib_mec.baselines:HoldConfig", "always local, highest useful retention, never change"
     ),
+    "best-retention": Entry(
+        "rllib_mec.baselines:BestRetentionConfig",
+        "always local, each UE holds what is best for the episode, its draws known",
+    ),
     "all-server": Entry(
         "rllib_mec.baselines:AllServerConfig", "always upload, train on the server"
     ),
