@@ -9,7 +9,7 @@ import dataclasses
 import importlib
 from typing import Any
 
-from rllib_mec.errors import unknown_name
+from rllib_mec.errors import InputError, unknown_name
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +50,14 @@ ALGORITHMS: dict[str, Entry] = {
 }
 """What `run:` may name; each object is an ``AlgorithmConfig`` class."""
 
+BOUNDS: dict[str, Entry] = {
+    "oracle": Entry(
+        "rllib_mec.bounds:upper_bound",
+        "for `rllib evaluate` alone: what no policy's reward exceeds, all draws known",
+    ),
+}
+"""What `rllib evaluate` scores besides algorithms; each object maps a scenario and an episode."""
+
 ENVIRONMENTS: dict[str, Entry] = {
     "mec": Entry(
         "rllib_mec.envs:make_env", "mobile edge orchestration: case_decision and emulator_config"
@@ -64,6 +72,11 @@ def algorithm(name: str) -> Any:
     Raises:
         InputError: there is no such algorithm.
     """
+    if name in BOUNDS:
+        raise InputError(
+            f"{name} is a bound, no algorithm: expected one of {', '.join(ALGORITHMS)}, or "
+            f"`rllib evaluate {name}`"
+        )
     if name not in ALGORITHMS:
         raise unknown_name("algorithm", name, ALGORITHMS)
     return ALGORITHMS[name].load()
