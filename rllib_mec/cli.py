@@ -168,7 +168,7 @@ def _train(experiments: list[Any], arguments: list[str], flags: dict[str, Any]) 
 def evaluate(
     *, target: str, env: str | None, config: str, episodes: int, seed: int, out: Path | None
 ) -> int:
-    """Evaluate TARGET: a checkpoint, or a baseline of `rllib list algorithms`."""
+    """Evaluate TARGET: a checkpoint, or a baseline or bound of `rllib list algorithms`."""
     from rllib_mec.experiment.logs import quieten
     from rllib_mec.source import read_json
 
@@ -243,7 +243,8 @@ def _rows(kind: str) -> list[tuple[str, str]]:
     from rllib_mec import registry
 
     if kind == "algorithms":
-        return [(name, entry.summary) for name, entry in registry.ALGORITHMS.items()]
+        entries = registry.ALGORITHMS | registry.BOUNDS
+        return [(name, entry.summary) for name, entry in entries.items()]
     if kind == "environments":
         return [(name, entry.summary) for name, entry in registry.ENVIRONMENTS.items()]
     if kind == "scenarios":

@@ -9,7 +9,7 @@ import dataclasses
 import importlib
 from typing import Any
 
-from rllib_mec.errors import unknown_name
+from rllib_mec.errors import InputError, unknown_name
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,6 +37,10 @@ ALGORITHMS: dict[str, Entry] = {
     "hold": Entry(
         "rllib_mec.baselines:HoldConfig", "always local, highest useful retention, never change"
     ),
+    "best-retention": Entry(
+        "rllib_mec.baselines:BestRetentionConfig",
+        "always local, each UE holds what is best for the episode, its draws known",
+    ),
     "all-server": Entry(
         "rllib_mec.baselines:AllServerConfig", "always upload, train on the server"
     ),
@@ -45,6 +49,14 @@ ALGORITHMS: dict[str, Entry] = {
     ),
 }
 """What `run:` may name; each object is an ``AlgorithmConfig`` class."""
+
+BOUNDS: dict[str, Entry] = {
+    "oracle": Entry(
+        "rllib_mec.bounds:upper_bound",
+        "for `rllib evaluate` alone: what no policy's reward exceeds, all draws known",
+    ),
+}
+"""What `rllib evaluate` scores besides algorithms; each object maps a scenario and an episode."""
 
 ENVIRONMENTS: dict[str, Entry] = {
     "mec": Entry(
@@ -60,6 +72,11 @@ def algorithm(name: str) -> Any:
     Raises:
         InputError: there is no such algorithm.
     """
+    if name in BOUNDS:
+        raise InputError(
+            f"{name} is a bound, no algorithm: expected one of {', '.join(ALGORITHMS)}, or "
+            f"`rllib evaluate {name}`"
+        )
     if name not in ALGORITHMS:
         raise unknown_name("algorithm", name, ALGORITHMS)
     return ALGORITHMS[name].load()

@@ -3,6 +3,7 @@
 from rllib_mec.baselines.algorithm import (
     AllServerConfig,
     BaselineConfig,
+    BestRetentionConfig,
     GreedyConfig,
     HoldConfig,
     RandomConfig,
@@ -13,6 +14,7 @@ __all__ = [
     "IPPO",
     "AllServerConfig",
     "BaselineConfig",
+    "BestRetentionConfig",
     "GreedyConfig",
     "HoldConfig",
     "IPPOConfig",

@@ -120,6 +120,18 @@ class HoldConfig(BaselineConfig):
     algorithm = Hold
 
 
+class BestRetention(Baseline):
+    """Always local, each UE holds the retention that is best in hindsight."""
+
+    policy = "best-retention"
+
+
+class BestRetentionConfig(BaselineConfig):
+    """Configures :class:`BestRetention`."""
+
+    algorithm = BestRetention
+
+
 class AllServer(Baseline):
     """Always upload, train on the server."""
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
-from rllib_mec.baselines import greedy
+from rllib_mec.baselines import best_retention, greedy
 from rllib_mec.envs import CASE_DECISION, EMULATOR_CONFIG, BatchedMECEnv
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
@@ -75,6 +75,24 @@ class Hold(_SystemPolicy):
         return np.zeros(cached.shape, dtype=bool), np.full(cached.shape, self.best_retention)
 
 
+class BestRetention(_SystemPolicy):
+    """Always local; each UE holds the retention that turns out best for the whole episode.
+
+    It knows the episode's draws before they come; see :mod:`rllib_mec.baselines.best_retention`.
+    """
+
+    def __init__(self, env: BatchedEnv, seed: np.random.SeedSequence) -> None:
+        super().__init__(env, seed)
+        best_retention.check(self.scenario)
+
+    def decide(self, env: BatchedMECEnv) -> tuple[Bools, Floats]:
+        simulator = env.simulator
+        held = simulator.cached
+        if simulator.t == 0:
+            held = best_retention.best_retentions(self.scenario, simulator.episode)
+        return np.zeros(held.shape, dtype=bool), held
+
+
 class AllServer(_SystemPolicy):
     """Always upload the data and train on the server."""
 
@@ -97,6 +115,7 @@ class Greedy(_SystemPolicy):
 POLICIES: dict[str, type[Random] | type[_SystemPolicy]] = {
     "random": Random,
     "hold": Hold,
+    "best-retention": BestRetention,
     "all-server": AllServer,
     "greedy": Greedy,
 }

@@ -1,4 +1,4 @@
-"""Scores a checkpoint or a baseline: ``rllib evaluate``.
+"""Scores a checkpoint, a baseline or a bound: ``rllib evaluate``.
 
 Episodes come from random streams of their own, which no training uses; episode k of a seed is
 the same for every target, so that targets can be compared episode by episode.
@@ -7,7 +7,7 @@ the same for every target, so that targets can be compared episode by episode.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from rllib_mec.baselines.algorithm import BaselineConfig
 from rllib_mec.baselines.episodes import play
-from rllib_mec.baselines.policies import POLICIES, Policy, make_policy
+from rllib_mec.baselines.policies import POLICIES, make_policy
+from rllib_mec.envs import BatchedMECEnv
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.experiment import checkpoint, environments
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.runner_choice import why_not_batched
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
 from rllib_mec.hmppo.sampling.callbacks import reported_metrics
+from rllib_mec.registry import BOUNDS
 
 Metrics = dict[str, NDArray[np.float64]]
 
@@ -70,80 +72,102 @@ def evaluate(
     A trained policy acts deterministically.
 
     Args:
-        target: a baseline's name or a checkpoint's directory.
+        target: a baseline's or bound's name, or a checkpoint's directory.
         env, env_config: the environment; for a checkpoint, None and {} are what it was trained on.
 
     Raises:
         InputError: no such target or environment, or they do not fit each other.
     """
-    if target in POLICIES:
+    if target in POLICIES or target in BOUNDS:
         if env is None:
             raise InputError(f"rllib evaluate {target}: expected --env")
         environment = environments.resolve(env)
-        return _evaluate_baseline(target, environment, env_config, episodes, seed)
+        return _evaluate_named(target, environment, env_config, episodes, seed)
     path = Path(target)
     if not path.exists():
         if "/" in target or path.suffix:
             raise InputError(f"{target}: there is no such checkpoint")
-        raise unknown_name("checkpoint or baseline", target, POLICIES)
+        raise unknown_name("checkpoint or baseline", target, [*POLICIES, *BOUNDS])
     # RLlib takes relative paths for URIs.
     loaded = checkpoint.read(path.absolute(), env, env_config)
     if isinstance(loaded.config, BaselineConfig):
         name = loaded.config.policy
-        return _evaluate_baseline(name, loaded.env, loaded.env_config, episodes, seed)
+        return _evaluate_named(name, loaded.env, loaded.env_config, episodes, seed)
     loaded.config.callbacks_class = []  # those of training; they would also rule out batches
     loaded.config.output = None  # only training is recorded
     single = loaded.env.check(loaded.env_config)
     if isinstance(loaded.config, HMPPOConfig) and not why_not_batched(loaded.config, single):
-        policy = checkpoint.trained_policy(loaded)
-        return _play(policy, batched(single, min(episodes, MOST_ENVS)), episodes, seed)
+        policy, envs = checkpoint.trained_policy(loaded), batched(single, min(episodes, MOST_ENVS))
+        return _in_batches(
+            lambda stream: play(envs, policy, stream)[0], envs.num_envs, episodes, seed
+        )
     return _sample(loaded, episodes, seed)
 
 
 def check_target(name: str, environment: environments.Environment, env_config: Any) -> None:
-    """Refuses what is no baseline, or one that cannot act in an environment.
+    """Refuses what is no baseline or bound, or one that does not fit an environment.
 
     Raises:
         InputError: says which.
     """
-    _policy(name, environment, env_config, 1, 0)
+    if name not in POLICIES and name not in BOUNDS:
+        raise unknown_name("baseline", name, [*POLICIES, *BOUNDS])
+    scorer = _bound_scorer if name in BOUNDS else _policy_scorer
+    scorer(name, _team_envs(name, environment, env_config, 1), 0)
 
 
-def _evaluate_baseline(
+Scorer = Callable[[np.random.SeedSequence], Metrics]
+"""Plays, or bounds, an episode in each environment of a batch."""
+
+
+def _evaluate_named(
     name: str,
     environment: environments.Environment,
     env_config: Mapping[str, Any],
     episodes: int,
     seed: int,
 ) -> Metrics:
-    policy, envs = _policy(name, environment, env_config, min(episodes, MOST_ENVS), seed)
-    return _play(policy, envs, episodes, seed)
+    """Scores a baseline or a bound."""
+    envs = _team_envs(name, environment, env_config, min(episodes, MOST_ENVS))
+    scorer = _bound_scorer if name in BOUNDS else _policy_scorer
+    return _in_batches(scorer(name, envs, seed), envs.num_envs, episodes, seed)
 
 
-def _policy(
-    name: str,
-    environment: environments.Environment,
-    env_config: Mapping[str, Any],
-    num_envs: int,
-    seed: int,
-) -> tuple[Policy, BatchedEnv]:
-    """Returns a baseline and the environments that it acts in."""
+def _policy_scorer(name: str, envs: BatchedEnv, seed: int) -> Scorer:
+    policy = make_policy(name, envs, np.random.SeedSequence(seed, spawn_key=(_ACTIONS,)))
+    return lambda stream: play(envs, policy, stream)[0]
+
+
+def _bound_scorer(name: str, envs: BatchedEnv, seed: int) -> Scorer:
+    if not isinstance(envs, BatchedMECEnv):
+        raise InputError(
+            f"{name} knows the environment mec (with turn_based: false) alone: expected that one"
+        )
+    bound = BOUNDS[name].load()
+
+    def score(stream: np.random.SeedSequence) -> Metrics:
+        envs.reset(stream)
+        return {"reward": bound(envs.scenario, envs.simulator.episode)}
+
+    return score
+
+
+def _team_envs(
+    name: str, environment: environments.Environment, env_config: Mapping[str, Any], num_envs: int
+) -> BatchedEnv:
     from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
     single = environment.check(env_config)
     if not isinstance(single, MultiAgentEnv):
         raise InputError(f"env {environment.name}: expected a MultiAgentEnv for {name}")
-    envs = batched(single, num_envs)
-    actions = np.random.SeedSequence(seed, spawn_key=(_ACTIONS,))
-    return make_policy(name, envs, actions), envs
+    return batched(single, num_envs)
 
 
-def _play(policy: Policy, envs: Any, episodes: int, seed: int) -> Metrics:
-    """Plays batch after batch of episodes, each from a stream of its own."""
+def _in_batches(score: Scorer, num_envs: int, episodes: int, seed: int) -> Metrics:
+    """Scores batch after batch of episodes, each from a stream of its own."""
     parts = []
-    for number in range(-(-episodes // envs.num_envs)):
-        stream = np.random.SeedSequence(seed, spawn_key=(_EVALUATION, number))
-        parts.append(play(envs, policy, stream)[0])
+    for number in range(-(-episodes // num_envs)):
+        parts.append(score(np.random.SeedSequence(seed, spawn_key=(_EVALUATION, number))))
     return {name: np.concatenate([part[name] for part in parts])[:episodes] for name in parts[0]}
 
 

@@ -47,11 +47,16 @@ class Simulator:
         self._sums = np.zeros((len(METRICS), self.num_envs))
 
     @property
-    def tasks(self) -> Tasks:
-        """The tasks to carry out next, (B, N) each."""
+    def episode(self) -> Episode:
+        """All draws of the running episode, those of its coming tasks too."""
         if self._episode is None:
             raise InputError("step before reset: expected reset() to start the first episode")
-        return self._episode.task(self.t)
+        return self._episode
+
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks to carry out next, (B, N) each."""
+        return self.episode.task(self.t)
 
     @property
     def done(self) -> bool:

@@ -6,7 +6,7 @@ from rllib_mec import registry
 from rllib_mec.baselines import GreedyConfig, HoldConfig, IPPOConfig
 from rllib_mec.errors import InputError
 
-BASELINES = ("random", "hold", "all-server", "greedy")
+BASELINES = ("random", "hold", "best-retention", "all-server", "greedy")
 
 
 @pytest.mark.ray

@@ -79,7 +79,7 @@ def test_a_batch_of_one_gives_the_environments_own_numbers():
         np.testing.assert_array_equal(one.episode_metrics()[name], value)
 
 
-@pytest.mark.parametrize("name", ["hold", "all-server", "greedy"])
+@pytest.mark.parametrize("name", [name for name in POLICIES if name != "random"])
 def test_policies_that_know_the_system_refuse_other_environments(name):
     env = BatchOfOne(TurnBasedMECEnv(Scenario()))
     with pytest.raises(InputError, match=f"{name} knows the environment mec"):

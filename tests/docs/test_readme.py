@@ -76,7 +76,7 @@ def test_the_time_of_a_whole_run_is_the_one_that_is_kept():
     assert {len(taken) for taken in report["seconds"].values()} == {1}  # "one pair of runs"
 
 
-@pytest.mark.parametrize("name", [*registry.ALGORITHMS, *registry.ENVIRONMENTS])
+@pytest.mark.parametrize("name", [*registry.ALGORITHMS, *registry.BOUNDS, *registry.ENVIRONMENTS])
 def test_names_are_explained(name):
     assert f"`{name}`" in README
 

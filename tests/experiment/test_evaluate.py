@@ -96,6 +96,20 @@ def test_episodes_are_the_same_for_every_target_and_number_of_episodes():
     assert len(np.unique(many["total_delay_min"])) == 300
 
 
+def test_the_oracle_bounds_the_same_episodes_one_by_one():
+    # Upload is as good as free, and the better model is there: what is optimal is to upload always.
+    config = {
+        "num_ues": 1,
+        "num_tasks": 2,
+        "uplink_bandwidth_hz": 1e12,
+        "perplexity_coefficients": [0.0, -10.0, 20.0],
+    }
+    policy, bound = (evaluate(name, "mec", config, 300, 0) for name in ("all-server", "oracle"))
+    assert set(bound) == {"reward"}
+    np.testing.assert_allclose(bound["reward"], policy["reward"], atol=1e-4)
+    assert np.ptp(bound["reward"]) > 0.1
+
+
 def test_episodes_are_unseen_in_training():
     # Training with seed s draws from the streams of s itself.
     from rllib_mec.baselines.episodes import play
@@ -210,6 +224,10 @@ def test_damaged_checkpoints_are_refused(checkpoints, tmp_path):
         ("hodl", "mec", {}, "unknown checkpoint or baseline 'hodl': did you mean 'hold'"),
         ("nowhere/checkpoint", None, {}, "nowhere/checkpoint: there is no such checkpoint"),
         ("hold", None, {}, "expected --env"),
+        ("oracle", None, {}, "expected --env"),
+        ("oracle", "CartPole-v1", {}, "expected a MultiAgentEnv"),
+        ("oracle", "mec", {"turn_based": True}, "oracle knows the environment mec"),
+        ("oralce", "mec", {}, "unknown checkpoint or baseline 'oralce': did you mean 'oracle'"),
         ("hold", "CartPole-v1", {}, "expected a MultiAgentEnv"),
         ("hold", "mec", {"num_ues": 0}, "num_ues = 0"),
         ("hold", "mec", {"turn_based": True}, "hold knows the environment mec"),

@@ -176,6 +176,7 @@ def test_environments(name):
     ("form", "message"),
     [
         ({"run": "PPOO"}, "run: unknown algorithm 'PPOO': did you mean 'PPO'"),
+        ({"run": "oracle"}, "run: oracle is a bound, no algorithm: .* `rllib evaluate oracle`"),
         ({"run": "rllib_mec.errors:InputError"}, "expected a subclass of RLlib's AlgorithmConfig"),
         ({"env": "CartPol-v1"}, "env: unknown env 'CartPol-v1': did you mean 'CartPole-v1'"),
         ({"env": "Mec"}, "did you mean 'mec'"),

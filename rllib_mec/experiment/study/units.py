@@ -17,12 +17,10 @@ from rllib_mec.experiment.spec import make as make_experiment
 from rllib_mec.experiment.study.spec import Study, config_of, env_config_of
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.stacked.members import check_stackable
+from rllib_mec.registry import BOUNDS
 
 TRAINED, BASELINE, BOUND = "trained", "baseline", "bound"
 """Kinds of units: what learns, what does not, and what no policy can exceed."""
-
-BOUNDS = ("oracle",)
-"""Targets of ``rllib evaluate`` that are bounds."""
 
 
 @dataclasses.dataclass(frozen=True)
