@@ -21,6 +21,7 @@ def quantity(
     source: str,
     at_least: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     at_most: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
@@ -32,7 +33,7 @@ def quantity(
         unit: SI unit, or "-" for a pure number.
         meaning: what the constant is, in one line.
         source: :data:`PUBLISHED` (printed in the paper) or :data:`INFERRED`.
-        at_least, above, at_most: bounds for the number, or for each number of a tuple.
+        at_least, above, below, at_most: bounds for the number, or for each number of a tuple.
         choices: the allowed values of a ``str``.
     """
     return dataclasses.field(
@@ -43,6 +44,7 @@ def quantity(
             "source": source,
             "at_least": at_least,
             "above": above,
+            "below": below,
             "at_most": at_most,
             "choices": choices,
         },
@@ -79,6 +81,7 @@ def _checked_number(where: str, whole: Any, kind: type, number: Any, meta: Any) 
         or (kind is int and number % 1 != 0)
         or (meta["at_least"] is not None and number < meta["at_least"])
         or (meta["above"] is not None and number <= meta["above"])
+        or (meta["below"] is not None and number >= meta["below"])
         or (meta["at_most"] is not None and number > meta["at_most"])
     ):
         raise InputError(f"{where} = {whole!r}: expected {expected}")
@@ -88,7 +91,7 @@ def _checked_number(where: str, whole: Any, kind: type, number: Any, meta: Any) 
 def _bounds(meta: Any) -> str:
     bounds = [
         f"{words} {meta[key]:g}"
-        for key, words in (("at_least", ">="), ("above", ">"), ("at_most", "<="))
+        for key, words in (("at_least", ">="), ("above", ">"), ("below", "<"), ("at_most", "<="))
         if meta[key] is not None
     ]
     return f" {' and '.join(bounds)}" if bounds else ""

@@ -18,6 +18,8 @@ from rllib_mec.system.quantity import INFERRED, PUBLISHED, checked, quantity
 
 EMULATOR_ACTIONS = ("retention", "layers", "keep_or_retention")
 
+_RANGES = ("data_size_mb", "uplink_power_w", "distance_m", "walk_m", "complexity", "retention")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scenario:
@@ -87,7 +89,7 @@ class Scenario:
     distance_m: tuple[float, float] = quantity(
         (50.0, 500.0),
         unit="m",
-        meaning="UE distance per episode, uniform",
+        meaning="UE distance at an episode's start, uniform",
         source=INFERRED,
         above=0,
     )
@@ -96,6 +98,20 @@ class Scenario:
         meaning="power gain per task: Exp(1), or 1 with none",
         source=PUBLISHED,
         choices=("rayleigh", "none"),
+    )
+    fading_correlation: float = quantity(
+        0.0,
+        meaning="rho, of a UE's complex gain from task to task (Gauss-Markov)",
+        source=INFERRED,
+        at_least=0,
+        below=1,
+    )
+    walk_m: tuple[float, float] = quantity(
+        (0.0, 0.0),
+        unit="m",
+        meaning="length of a UE's random walk from task to task, uniform",
+        source=INFERRED,
+        at_least=0,
     )
     downlink_sharing: str = quantity(
         "downloading",
@@ -152,10 +168,23 @@ class Scenario:
         for field in dataclasses.fields(self):
             # object.__setattr__: the class is frozen, and a YAML's lists become tuples here.
             object.__setattr__(self, field.name, checked(owner, field, getattr(self, field.name)))
-        for name in ("data_size_mb", "uplink_power_w", "distance_m", "complexity", "retention"):
+        for name in _RANGES:
             low, high = getattr(self, name)
             if low > high:
                 raise InputError(f"{owner}.{name} = [{low:g}, {high:g}]: expected low <= high")
+        if self.fading_correlation and self.fading == "none":
+            raise InputError(
+                f"{owner}.fading_correlation = {self.fading_correlation:g}: expected 0 with "
+                "fading 'none'"
+            )
+        # A longer walk could leave by both bounds; it would forget the place it came from, too.
+        low, high = self.walk_m
+        width = self.distance_m[1] - self.distance_m[0]
+        if high > width:
+            raise InputError(
+                f"{owner}.walk_m = [{low:g}, {high:g}]: expected at most {width:g}, the width of "
+                "distance_m"
+            )
         if self.complexity_factor == "corrected" and self.complexity_weight == 0:
             raise InputError(f"{owner}.complexity_weight = 0: expected > 0 with 'corrected'")
         # The minimum is at the vertex or at an end; a perplexity is positive everywhere.
@@ -239,5 +268,15 @@ def _read_yaml(path: str) -> Mapping[str, Any]:
 SCENARIOS: dict[str, Scenario] = {
     "published": Scenario(),
     "published-8bit": Scenario(name="published-8bit", bits_per_byte=8.0),
+    "published-fading": Scenario(name="published-fading", fading_correlation=0.9),
+    "published-mobile": Scenario(
+        name="published-mobile", fading_correlation=0.9, walk_m=(30.0, 60.0)
+    ),
 }
-"""The named scenarios. ``published-8bit`` is the same system with true bytes."""
+"""The named scenarios. ``published-8bit`` is the same system with true bytes.
+
+In ``published-fading`` a channel remembers the last task's; in ``published-mobile`` the UEs also
+walk between tasks, at 1 to 2 m/s for 30 s, about the mean delay per task of a policy that holds
+its emulators. The walk does not set rho: by Jakes's formula (:mod:`rllib_mec.system.channel`)
+UEs that fast would have forgotten their fading after 30 s, which ``fading_correlation: 0`` gives.
+"""

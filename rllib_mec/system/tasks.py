@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rllib_mec.errors import InputError
+from rllib_mec.system.channel import correlated_power, random_walk
 from rllib_mec.system.radio import Floats, path_gain
 from rllib_mec.system.scenario import Scenario
 
@@ -73,17 +74,34 @@ def streams(seed: Seeds, num_envs: int) -> list[np.random.Generator]:
 
 
 def draw_episode(scenario: Scenario, rngs: Sequence[np.random.Generator]) -> Episode:
-    """Draws an episode of every environment from its own stream."""
+    """Draws an episode of every environment from its own stream.
+
+    What lets channels vary comes last: from the same state of a stream come the same places,
+    tasks and innovations of the fading, whatever ``fading_correlation`` and ``walk_m`` are.
+    """
     if not rngs:
         raise InputError("num_envs = 0: expected a whole number >= 1")
-    steps, ues = scenario.num_tasks + 1, scenario.num_ues
-    shape = (steps, len(rngs), ues)
-    tasks = Tasks(np.empty((steps + 1, *shape[1:])), *(np.empty(shape) for _ in range(3)))
+    steps, num_envs, ues = scenario.num_tasks + 1, len(rngs), scenario.num_ues
+    rayleigh = scenario.fading == "rayleigh"
+    walks = scenario.walk_m[1] > 0
+    distance = np.empty((num_envs, ues))
+    gain, phase = (np.empty((steps + 1, num_envs, ues)) for _ in range(2))
+    complexity, data_mb, power_w, walk, turn = (np.empty((steps, num_envs, ues)) for _ in range(5))
     for env, rng in enumerate(rngs):
-        mean_gain = path_gain(scenario, rng.uniform(*scenario.distance_m, ues))
-        fading = rng.exponential(size=(steps + 1, ues)) if scenario.fading == "rayleigh" else 1.0
-        tasks.gain[:, env] = mean_gain * fading
-        tasks.complexity[:, env] = rng.uniform(*scenario.complexity, (steps, ues))
-        tasks.data_mb[:, env] = rng.uniform(*scenario.data_size_mb, (steps, ues))
-        tasks.power_w[:, env] = rng.uniform(*scenario.uplink_power_w, (steps, ues))
-    return Episode(dataclasses.replace(tasks, gain=tasks.gain[1:]), tasks.gain[0])
+        distance[env] = rng.uniform(*scenario.distance_m, ues)
+        gain[:, env] = rng.exponential(size=(steps + 1, ues)) if rayleigh else 1.0
+        complexity[:, env] = rng.uniform(*scenario.complexity, (steps, ues))
+        data_mb[:, env] = rng.uniform(*scenario.data_size_mb, (steps, ues))
+        power_w[:, env] = rng.uniform(*scenario.uplink_power_w, (steps, ues))
+        if scenario.fading_correlation:
+            phase[:, env] = rng.uniform(0, 2 * np.pi, (steps + 1, ues))
+        if walks:
+            walk[:, env] = rng.uniform(*scenario.walk_m, (steps, ues))
+            turn[:, env] = rng.uniform(0, 2 * np.pi, (steps, ues))
+    if scenario.fading_correlation:
+        gain = correlated_power(scenario.fading_correlation, gain, phase)
+    if walks:
+        walk[0] = 0.0  # What is observed at the start and the first task share a place.
+        distance = random_walk(scenario.distance_m, distance, walk, turn)
+    gain *= path_gain(scenario, distance)  # Until here that of the fading alone.
+    return Episode(Tasks(gain[1:], complexity, data_mb, power_w), gain[0])

@@ -63,6 +63,23 @@ def test_no_joint_action_is_better(emulator_action, delay_weight):
         simulator.step(server, retention, keep)
 
 
+@pytest.mark.parametrize("name", ["published-fading", "published-mobile"])
+def test_varying_channels_change_nothing_of_the_search(name):
+    scenario = Scenario.of(name, num_ues=4)
+    simulator = Simulator(scenario, 3)
+    simulator.reset(0)
+    rng = np.random.default_rng(0)
+    while not simulator.done:
+        tasks, cached = simulator.tasks, simulator.cached
+        action = greedy.best_actions(scenario, tasks, cached)
+        found = step(scenario, tasks, cached, *action).reward
+        for server in (rng.random((3, 4)) < 0.5, np.zeros((3, 4), dtype=bool)):
+            for retention in (rng.uniform(0.2, 0.8, (3, 4)), np.full((3, 4), 0.8)):
+                other = step(scenario, tasks, cached, server, retention).reward
+                assert np.all(found >= other - 1e-9)
+        simulator.step(*action)
+
+
 def test_environments_do_not_depend_on_each_other():
     scenario = Scenario(num_ues=4)
     simulator = Simulator(scenario, 5)

@@ -50,6 +50,7 @@ def steps_per_second(
 def main() -> None:
     """Prints one line for each reading of the emulator action."""
     parser = argparse.ArgumentParser(description="Environment steps per second, one thread.")
+    parser.add_argument("--scenario", default="published", help="(default published)")
     parser.add_argument("--num-ues", type=int, default=8, help="N (default 8)")
     parser.add_argument("--num-envs", type=int, default=64, help="B (default 64)")
     parser.add_argument("--seconds", type=float, default=1.0, help="per repeat (default 1)")
@@ -60,7 +61,11 @@ def main() -> None:
     rates: dict[str, list[float]] = {reading: [] for reading in EMULATOR_ACTIONS}
     envs, actions = {}, {}
     for reading in EMULATOR_ACTIONS:
-        env_config = {"num_ues": options.num_ues, "emulator_action": reading}
+        env_config = {
+            "scenario": options.scenario,
+            "num_ues": options.num_ues,
+            "emulator_action": reading,
+        }
         env = envs[reading] = BatchedMECEnv(env_config, options.num_envs)
         env.reset(0)
         actions[reading] = [draw_actions(env, rng) for _ in range(NUM_DRAWN)]
@@ -70,7 +75,8 @@ def main() -> None:
             rate = steps_per_second(envs[reading], actions[reading], options.seconds)
             rates[reading].append(rate)
 
-    print(f"N = {options.num_ues}, B = {options.num_envs}, {options.repeats} repeats")
+    size = f"N = {options.num_ues}, B = {options.num_envs}"
+    print(f"{options.scenario}, {size}, {options.repeats} repeats")
     for reading, measured in rates.items():
         print(
             f"{reading:18} median {statistics.median(measured):9,.0f} steps/s, "

@@ -104,6 +104,18 @@ def test_numpy_numbers_become_plain_ones():
         ({"distance_m": [0, 500]}, r"distance_m = \[0, 500\]: expected a number > 0"),
         ({"distance_m": [500, 50]}, r"distance_m = \[500, 50\]: expected low <= high"),
         ({"retention": [0.2, 1.2]}, r"retention = \[0.2, 1.2\]: expected a number > 0 and <= 1"),
+        ({"fading_correlation": 1}, "fading_correlation = 1: expected a number >= 0 and < 1"),
+        ({"fading_correlation": -0.1}, "fading_correlation = -0.1: expected a number >= 0 and < 1"),
+        (
+            {"fading_correlation": 0.9, "fading": "none"},
+            "fading_correlation = 0.9: expected 0 with fading 'none'",
+        ),
+        ({"walk_m": [-1, 0]}, r"walk_m = \[-1, 0\]: expected a number >= 0"),
+        ({"walk_m": [60, 30]}, r"walk_m = \[60, 30\]: expected low <= high"),
+        (
+            {"walk_m": [0, 451]},
+            r"walk_m = \[0, 451\]: expected at most 450, the width of distance_m",
+        ),
         ({"fading": "rice"}, "fading = 'rice': expected one of rayleigh, none"),
         ({"emulator_action": 3}, "emulator_action = 3: expected one of retention, layers, keep"),
         ({"name": 3}, "name = 3: expected a name"),

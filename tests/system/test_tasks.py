@@ -1,4 +1,4 @@
-"""Random draws of an episode: their laws, and what a stream depends on."""
+"""Random draws of an episode: their laws, their order, and what a stream depends on."""
 
 import dataclasses
 
@@ -13,13 +13,19 @@ from rllib_mec.system.tasks import Tasks, draw_episode, streams
 
 NAMES = [field.name for field in dataclasses.fields(Tasks)]
 SMALL = Scenario(num_ues=3, num_tasks=4)
+VARYING = dataclasses.replace(SMALL, fading_correlation=0.9, walk_m=(30.0, 60.0))
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 5))
-def test_stream_k_does_not_depend_on_the_size_of_the_batch(seed, one, other):
-    first = draw_episode(SMALL, streams(seed, one))
-    second = draw_episode(SMALL, streams(seed, other))
+@given(
+    st.sampled_from([SMALL, VARYING]),
+    st.integers(0, 2**32),
+    st.integers(1, 5),
+    st.integers(1, 5),
+)
+def test_stream_k_does_not_depend_on_the_size_of_the_batch(scenario, seed, one, other):
+    first = draw_episode(scenario, streams(seed, one))
+    second = draw_episode(scenario, streams(seed, other))
     common = min(one, other)
     assert np.array_equal(first.first_gain[:common], second.first_gain[:common])
     for name in NAMES:
@@ -83,6 +89,41 @@ def test_a_ue_stays_where_it_is_for_an_episode():
     # 1e-3 * d^-2 for d in [50, 500] m, and new places in the next episode
     assert np.all((gain >= 4e-9 * (1 - 1e-12)) & (gain <= 4e-7 * (1 + 1e-12)))
     assert not np.any(second.first_gain == first.first_gain)
+
+
+def test_static_draws_are_these_in_this_order():
+    """The streams of published episodes, to the last bit."""
+    rngs = streams(5, 2)
+    for _ in range(2):
+        episode = draw_episode(SMALL, rngs)
+    own = np.random.Generator(np.random.PCG64(np.random.SeedSequence(5, spawn_key=(1,))))
+    for _ in range(2):
+        distance = own.uniform(50, 500, 3)
+        gain = 10**-3.0 * distance**-2.0 * own.exponential(size=(6, 3))
+        complexity = own.uniform(10, 30, (5, 3))
+        data_mb = own.uniform(300, 500, (5, 3))
+        power_w = own.uniform(0.2, 1.0, (5, 3))
+    assert np.array_equal(episode.first_gain[1], gain[0])
+    for name, drawn in zip(NAMES, (gain[1:], complexity, data_mb, power_w), strict=True):
+        assert np.array_equal(getattr(episode.tasks, name)[:, 1], drawn)
+
+
+def test_one_seed_gives_the_same_places_and_tasks_whatever_varies():
+    static, varying = (draw_episode(s, streams(5, 2)) for s in (SMALL, VARYING))
+    for name in NAMES[1:]:
+        assert np.array_equal(getattr(static.tasks, name), getattr(varying.tasks, name))
+    np.testing.assert_allclose(varying.first_gain, static.first_gain, rtol=1e-12)
+    assert not np.any(np.isclose(static.tasks.gain, varying.tasks.gain, atol=0))
+
+
+def test_a_walk_begins_after_the_first_task_where_a_static_ue_would_stand():
+    static = Scenario(num_ues=4, fading="none")
+    walking = dataclasses.replace(static, walk_m=(30.0, 60.0))
+    place = draw_episode(static, streams(0, 3)).first_gain
+    episode = draw_episode(walking, streams(0, 3))
+    assert np.array_equal(episode.first_gain, place)
+    assert np.array_equal(episode.tasks.gain[0], place)
+    assert not np.any(episode.tasks.gain[1] == place)
 
 
 def test_no_environment_is_refused():
