@@ -39,6 +39,8 @@ CASES = {
     "clip by norm": {"grad_clip": 1e-2, "grad_clip_by": "norm"},
     "clip by value": {"grad_clip": 1e-3, "grad_clip_by": "value"},
     "wide ratio": {"clip_param": 1e-3, "lr": 1e-2},
+    "sequential": {"update": "sequential", "lr": 1e-2},
+    "sequential joint_state": {"update": "sequential", **ENTITIES, "critic": "joint_state"},
 }
 
 
@@ -105,8 +107,13 @@ MEMBERS = {
 @pytest.mark.parametrize("members", MEMBERS.values(), ids=MEMBERS.keys())
 @pytest.mark.parametrize(
     "case",
-    [{}, {**ENTITIES, "entity_shared": True}, {"critic": "separate"}],
-    ids=["mlp", "entities", "separate"],
+    [
+        {},
+        {**ENTITIES, "entity_shared": True},
+        {"critic": "separate"},
+        {"update": "sequential"},
+    ],
+    ids=["mlp", "entities", "separate", "sequential"],
 )
 def test_learners_together_learn_what_each_learns_alone(members, case):
     def learners():
@@ -134,7 +141,10 @@ def test_learners_together_learn_what_each_learns_alone(members, case):
         assert not torch.allclose(*weights)
 
 
-@pytest.mark.parametrize("case", [{}, {**ENTITIES, "entity_shared": True, "use_kl_loss": True}])
+@pytest.mark.parametrize(
+    "case",
+    [{}, {**ENTITIES, "entity_shared": True, "use_kl_loss": True, "update": "sequential"}],
+)
 def test_compiled_it_is_the_same(case, caplog):
     ours, plain = build(toy_config(compiled=True, **case)), build(toy_config(**case))
     batch = batch_for(plain)
