@@ -17,6 +17,7 @@ from typing_extensions import Self
 
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
+from rllib_mec.hmppo.learning.sequential import UPDATES
 from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.critic import CRITICS, Critic, CriticPlan
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
@@ -68,6 +69,7 @@ class HMPPOConfig(PPOConfig):
 
         super().__init__(algo_class=algo_class or HMPPO)
         self.critic: str = "decision_point"
+        self.update: str = "simultaneous"
         self.entity_shared: bool = False
         self.batched: bool | None = None
         self.compiled: bool = False
@@ -96,6 +98,7 @@ class HMPPOConfig(PPOConfig):
         self,
         *,
         critic: str = NotProvided,
+        update: str = NotProvided,
         entity_shared: bool = NotProvided,
         batched: bool | None = NotProvided,
         compiled: bool = NotProvided,
@@ -108,6 +111,9 @@ class HMPPOConfig(PPOConfig):
         Args:
             critic: ``decision_point`` (default), ``joint_state`` or ``separate``; see
                 :mod:`rllib_mec.hmppo.modules.critic`.
+            update: ``simultaneous`` (default): all networks take each step together;
+                ``sequential``: agents learn one after the other, each weighting its advantages by
+                how the earlier ones have changed; see :mod:`rllib_mec.hmppo.learning.sequential`.
             entity_shared: one small network shared by all entities of an observation, for
                 actors and critics, so that a policy runs with any number of entities; the
                 environment must declare ``num_entities``.
@@ -124,6 +130,7 @@ class HMPPOConfig(PPOConfig):
         super().training(**kwargs)
         own = {
             "critic": critic,
+            "update": update,
             "entity_shared": entity_shared,
             "batched": batched,
             "compiled": compiled,
@@ -152,6 +159,13 @@ class HMPPOConfig(PPOConfig):
     def validate(self) -> None:
         if self.critic not in CRITICS:
             raise unknown_name("critic", self.critic, CRITICS)
+        if self.update not in UPDATES:
+            raise unknown_name("update", self.update, UPDATES)
+        if self.update == "sequential" and self._torch_grad_scaler_class is not None:
+            raise InputError(
+                "update = 'sequential': expected no _torch_grad_scaler_class: torch's scalers "
+                "refuse steps in which only some networks learn"
+            )
         for name in ("entity_shared", "compiled", "mixed_precision"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")

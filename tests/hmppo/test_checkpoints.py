@@ -74,6 +74,11 @@ def test_optimizers_come_back(saved, loaded):
         assert all(m["step"] == 8 for m in moments)  # 2 iterations, epochs and minibatches
 
 
+def test_the_number_of_updates_comes_back(loaded):
+    """From it, agents that learn one after the other draw their order."""
+    assert loaded.learner_group._learner.num_updates == 2
+
+
 def test_runners_play_what_was_saved(saved, loaded):
     team = saved[0].config.team()
     observations, _ = random_batch(team, 5)

@@ -34,8 +34,15 @@ def test_a_pettingzoo_team_trains(critic):
         algorithm.stop()
 
 
-@pytest.mark.parametrize("critic", ["decision_point", "separate"])
-def test_each_agent_learns_to_copy_the_one_before_it(critic):
+@pytest.mark.parametrize(
+    ("critic", "update"),
+    [
+        ("decision_point", "simultaneous"),
+        ("separate", "simultaneous"),
+        ("decision_point", "sequential"),
+    ],
+)
+def test_each_agent_learns_to_copy_the_one_before_it(critic, update):
     """Without slots no policy gets more than 2/3; see CopyEnv."""
     config = toy_config(
         train_batch_size_per_learner=512,
@@ -44,6 +51,7 @@ def test_each_agent_learns_to_copy_the_one_before_it(critic):
         lr=1e-2,
         gamma=0.0,
         critic=critic,
+        update=update,
     )
     config.env_runners(num_envs_per_env_runner=16)
     algorithm = config.build_algo()

@@ -2,6 +2,7 @@
 
 import gymnasium as gym
 import pytest
+from torch.amp import GradScaler
 from toy_teams import AGENTS, CopyEnv, MobileEdge, toy_config
 
 from rllib_mec.errors import InputError
@@ -23,6 +24,11 @@ class SingleAgentEnv(gym.Env):
     ("config", "message"),
     [
         (toy_config(critic="decision_points"), "unknown critic .*did you mean 'decision_point'"),
+        (toy_config(update="sequentiel"), "unknown update .*did you mean 'sequential'"),
+        (
+            toy_config(update="sequential").experimental(_torch_grad_scaler_class=GradScaler),
+            "update = 'sequential': expected no _torch_grad_scaler_class",
+        ),
         (
             toy_config().rl_module(model_config={"fcnet_hidens": [8]}),
             "unknown model_config key 'fcnet_hidens': did you mean 'fcnet_hiddens'",

@@ -55,6 +55,7 @@ def stack(ray_session):
         {},
         {"entity_shared": True},
         {"critic": "joint_state"},
+        {"update": "sequential"},
         {"entropy_coeff": [[0, 0.1], [99, 0]]},
     ],
     ids=lambda training: next(iter(training), "default"),

@@ -7,67 +7,14 @@ import logging
 import numpy as np
 import pytest
 import torch
+from learners import TIMESTEPS, assert_same, batch_for, build, state, update
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
-from toy_teams import MobileEdge, random_batch, toy_config
+from toy_teams import MobileEdge, toy_config
 
-from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
 from rllib_mec.hmppo.learning.update import Compiled, StackedUpdate
 from rllib_mec.hmppo.modules.critic import CRITICS
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
-from rllib_mec.hmppo.team_batch import TeamBatch
-
-ROWS, SEGMENTS = 60, 4
-SETTINGS = {"minibatch_size": 16, "num_epochs": 2, "shuffle_batch_per_epoch": True}
-
-
-class ByAutograd(HMPPOTorchLearner):
-    """The same losses, as any subclass may have its own."""
-
-    def compute_losses(self, **kwargs):
-        return super().compute_losses(**kwargs)
-
-
-def build(config, seed=1, by_autograd=False):
-    config = config.copy(copy_frozen=False).debugging(seed=seed)
-    config.learners(learner_class=ByAutograd if by_autograd else None)
-    config.validate()
-    torch.manual_seed(seed)
-    return config.build_learner()
-
-
-def batch_for(learner, seed=0):
-    """Random steps on which the learner's own policy acts."""
-    team = learner.plan.team
-    generator = np.random.default_rng(seed)
-    observations, _ = random_batch(team, ROWS, seed)
-    final, _ = random_batch(team, SEGMENTS, seed + 100)
-    torch.manual_seed(seed)
-    actions, log_probs, parameters = learner.module.act(observations, explore=True)
-    columns = (observations, actions, log_probs, parameters)
-    return TeamBatch(
-        *({a: value.numpy() for a, value in column.items()} for column in columns),
-        rewards=generator.normal(3, 2, ROWS).astype(np.float32),
-        lengths=np.full(SEGMENTS, ROWS // SEGMENTS),
-        final_observations={a: value.numpy() for a, value in final.items()},
-        terminated=generator.random(SEGMENTS) < 0.5,
-    )
-
-
-def update(learner, batch, **kwargs):
-    timesteps = {"num_env_steps_sampled_lifetime": 0}
-    torch.manual_seed(0)
-    return learner.update(episodes=[batch], timesteps=timesteps, **SETTINGS | kwargs)
-
-
-def state(learner):
-    modules = {mid: learner.module[mid].unwrapped().state_dict() for mid in learner.module_configs}
-    moments = {mid: learner.get_optimizer(mid).state_dict()["state"] for mid in modules}
-    return {"modules": modules, "moments": moments}
-
-
-def assert_same(ours, theirs, rtol=2e-4, atol=2e-6):
-    torch.testing.assert_close(state(ours), state(theirs), rtol=rtol, atol=atol)
 
 
 def losses(results):
@@ -92,6 +39,8 @@ CASES = {
     "clip by norm": {"grad_clip": 1e-2, "grad_clip_by": "norm"},
     "clip by value": {"grad_clip": 1e-3, "grad_clip_by": "value"},
     "wide ratio": {"clip_param": 1e-3, "lr": 1e-2},
+    "sequential": {"update": "sequential", "lr": 1e-2},
+    "sequential joint_state": {"update": "sequential", **ENTITIES, "critic": "joint_state"},
 }
 
 
@@ -158,8 +107,13 @@ MEMBERS = {
 @pytest.mark.parametrize("members", MEMBERS.values(), ids=MEMBERS.keys())
 @pytest.mark.parametrize(
     "case",
-    [{}, {**ENTITIES, "entity_shared": True}, {"critic": "separate"}],
-    ids=["mlp", "entities", "separate"],
+    [
+        {},
+        {**ENTITIES, "entity_shared": True},
+        {"critic": "separate"},
+        {"update": "sequential"},
+    ],
+    ids=["mlp", "entities", "separate", "sequential"],
 )
 def test_learners_together_learn_what_each_learns_alone(members, case):
     def learners():
@@ -172,6 +126,8 @@ def test_learners_together_learn_what_each_learns_alone(members, case):
     batches = [batch_for(learner, seed) for learner, seed in zip(alone, SEEDS, strict=True)]
     stacked = StackedUpdate(together)
     for _ in range(2):
+        for learner in together:
+            learner.begin_update(TIMESTEPS)
         parts = stacked.run(batches, 16, 2, shuffle=True)
         expected = [update(learner, batch) for learner, batch in zip(alone, batches, strict=True)]
     for own, other, part, result in zip(together, alone, parts, expected, strict=True):
@@ -185,7 +141,10 @@ def test_learners_together_learn_what_each_learns_alone(members, case):
         assert not torch.allclose(*weights)
 
 
-@pytest.mark.parametrize("case", [{}, {**ENTITIES, "entity_shared": True, "use_kl_loss": True}])
+@pytest.mark.parametrize(
+    "case",
+    [{}, {**ENTITIES, "entity_shared": True, "use_kl_loss": True, "update": "sequential"}],
+)
 def test_compiled_it_is_the_same(case, caplog):
     ours, plain = build(toy_config(compiled=True, **case)), build(toy_config(**case))
     batch = batch_for(plain)

@@ -147,12 +147,17 @@ def test_evaluation_plays_without_exploring(build):
 
 
 @pytest.mark.parametrize(
-    ("critic", "observation_filter"),
-    [("decision_point", "MeanStdFilter"), ("separate", "NoFilter")],
+    ("critic", "observation_filter", "update"),
+    [
+        ("decision_point", "MeanStdFilter", "simultaneous"),
+        ("separate", "NoFilter", "sequential"),
+    ],
 )
-def test_two_learners_stay_equal(build, critic, observation_filter):
+def test_two_learners_stay_equal(build, critic, observation_filter, update):
     """And an uneven number of rows: each learner gets half of them."""
-    config = mec_config(critic=critic, train_batch_size_per_learner=30, minibatch_size=8)
+    config = mec_config(
+        critic=critic, update=update, train_batch_size_per_learner=30, minibatch_size=8
+    )
     config.env_runners(num_envs_per_env_runner=3, rollout_fragment_length=21)
     config.env_runners(observation_filter=observation_filter)
     algorithm = build(config.learners(num_learners=2))

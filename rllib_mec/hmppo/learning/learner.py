@@ -40,7 +40,8 @@ class HMPPOTorchLearner(PPOTorchLearner):
 
     An update is :class:`StackedUpdate`'s, with gradients written by hand. A subclass with a loss of
     its own (``compute_loss_for_module``), and RLlib's experimental gradient scalers and torch
-    schedulers, get autograd and RLlib's own step.
+    schedulers, get autograd and RLlib's own step. With ``update: sequential`` such a loss sees, in
+    each step, only the modules whose turn it is.
     """
 
     def build(self) -> None:
@@ -97,6 +98,11 @@ class HMPPOTorchLearner(PPOTorchLearner):
         [parts] = run([batch], **settings)
         return self.end_update(parts, len(batch), timesteps or {}, not _no_metrics_reduce)
 
+    @property
+    def num_updates(self) -> int:
+        """How many updates have begun; a part of the state that RLlib saves."""
+        return self._weights_seq_no
+
     def begin_update(self, timesteps: dict[str, Any]) -> None:
         """What RLlib does before an update: schedules."""
         self.before_gradient_based_update(timesteps=timesteps)
@@ -150,23 +156,24 @@ class HMPPOTorchLearner(PPOTorchLearner):
     ) -> list[dict[str, dict[str, float]]]:
         """The same as :meth:`StackedUpdate.run` for one learner, by RLlib's own steps."""
         [batch] = batches
-        columns = self.module_batches(batch)
-        losses: dict[str, Tensor] = {}
-        for chosen, _ in self.stacked_update.minibatches(len(batch), **settings):
-            minibatch = {
-                mid: {name: column[chosen[0]] for name, column in own.items()}
-                for mid, own in columns.items()
-            }
-            with self.stacked_update.precision():
-                _, losses, _ = self._update(minibatch)
+        rows = self.stacked_update.rows(batches)
+        chosen = list(self.stacked_update.minibatches(len(batch), **settings))
+        parts: dict[str, dict[str, Tensor]] = {}
+        for turn in self.stacked_update.turns(rows):
+            losses: dict[str, Tensor] = {}
+            for indices, _ in chosen:
+                minibatch = {
+                    mid: {name: column[0][indices[0]] for name, column in own.items()}
+                    for mid, own in turn.items()
+                }
+                with self.stacked_update.precision():
+                    _, losses, _ = self._update(minibatch)
+            parts |= self._parts
+            for mid, loss in losses.items():
+                parts[mid][self.TOTAL_LOSS_KEY] = loss
         self.stacked_update.track_observations(batches)
-        for mid, loss in losses.items():
-            self._parts[mid][self.TOTAL_LOSS_KEY] = loss
         return [
-            {
-                mid: {name: part.item() for name, part in own.items()}
-                for mid, own in self._parts.items()
-            }
+            {mid: {name: part.item() for name, part in own.items()} for mid, own in parts.items()}
         ]
 
     def module_batches(self, team_batch: TeamBatch) -> ModuleBatches:
@@ -195,6 +202,15 @@ class HMPPOTorchLearner(PPOTorchLearner):
             loss = loss + self.curr_kl_coeffs_per_module[module_id] * kl
             self._parts[module_id][LEARNER_RESULTS_KL_KEY] = kl
         return loss
+
+    def postprocess_gradients_for_module(
+        self, *, module_id: str, config: Any = None, module_gradients_dict: dict[Any, Tensor]
+    ) -> dict[Any, Tensor]:
+        if not module_gradients_dict:  # it is another one's turn: RLlib would log a norm of 0
+            return {}
+        return super().postprocess_gradients_for_module(
+            module_id=module_id, config=config, module_gradients_dict=module_gradients_dict
+        )
 
     def compute_losses(
         self, *, fwd_out: dict[str, Any], batch: dict[str, Any]

@@ -20,9 +20,6 @@ Observations = dict[str, Tensor]
 ModuleRows = dict[str, dict[str, Tensor]]
 """Columns of each module's rows, (S, R, …), by module id and RLlib's column name."""
 
-_LARGEST_PASS = 2**22
-"""Inputs of critics that are evaluated at once; more are evaluated piece by piece."""
-
 
 @torch.no_grad()
 def training_rows(
@@ -102,16 +99,11 @@ def _final_observations(learner: Any, batch: TeamBatch) -> Observations:
 
 def _values(critics: Stacked, inputs: Tensor) -> Tensor:
     """Values in units of the return, (S, R, K), of inputs (S, R, K, …)."""
-    rows = max(_LARGEST_PASS // inputs[:, 0].numel(), 1)
-    critic: Any = critics.module
-    values = torch.cat(
-        [critic.trace(critics.values, part)[0] for part in inputs.split(rows, dim=1)], dim=1
-    )
     std, mean = (
         torch.stack([getattr(own, name) for own in critics.modules])[:, None, None]
         for name in ("std", "mean")
     )
-    return values * std + mean
+    return critics.outputs(inputs) * std + mean
 
 
 def _returns(

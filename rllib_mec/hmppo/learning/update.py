@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rllib_mec.errors import InputError
 from rllib_mec.hmppo.learning.gradients import (
     Coefficients,
     Parts,
@@ -21,6 +22,7 @@ from rllib_mec.hmppo.learning.gradients import (
     critic_gradient,
 )
 from rllib_mec.hmppo.learning.optimiser import StackedAdam, clip
+from rllib_mec.hmppo.learning.sequential import in_turns, order_of
 from rllib_mec.hmppo.learning.training_rows import ModuleRows, track_observations, training_rows
 from rllib_mec.hmppo.modules.stacked import Stacked
 from rllib_mec.hmppo.team_batch import TeamBatch
@@ -82,14 +84,19 @@ class StackedUpdate:
         for optimiser in self.optimisers.values():
             optimiser.begin()
         coefficients = {mid: self._coefficients(mid) for mid in rows}
-        chosen = self.minibatches(
-            len(batches[0]), minibatch_size, num_epochs, num_total_minibatches, shuffle
+        chosen = list(
+            self.minibatches(
+                len(batches[0]), minibatch_size, num_epochs, num_total_minibatches, shuffle
+            )
         )
         parts: dict[str, Parts] = {}
         with self.precision():
-            flat = {mid: {n: c.flatten(0, 1) for n, c in own.items()} for mid, own in rows.items()}
-            for indices, is_last in chosen:
-                parts = self._step(flat, indices, coefficients, is_last)
+            for turn in self.turns(rows):
+                flat = {
+                    mid: {n: c.flatten(0, 1) for n, c in own.items()} for mid, own in turn.items()
+                }
+                for indices, is_last in chosen:
+                    parts |= self._step(flat, indices, coefficients, is_last)
         for optimiser in self.optimisers.values():
             optimiser.end()
         self.track_observations(batches)
@@ -107,6 +114,25 @@ class StackedUpdate:
             network.refresh()
         with self.precision():
             return training_rows(self.learners, self.networks, batches)
+
+    def turns(self, rows: ModuleRows) -> Iterator[ModuleRows]:
+        """Returns the rows of the networks that step together, to be learned from turn by turn.
+
+        With simultaneous updates there is one turn, of all; else see :func:`in_turns`. Each turn
+        goes through the same minibatches, so that the first one learns what it would at once.
+
+        Raises:
+            InputError: learners of unlike numbers of updates, which would differ in their orders.
+        """
+        if self.config.update == "simultaneous":
+            return iter([rows])
+        numbers = {learner.num_updates for learner in self.learners}
+        if len(numbers) > 1:
+            raise InputError(
+                "update = 'sequential': expected members of a stack with equally many updates, "
+                f"got {sorted(numbers)}"
+            )
+        return in_turns(rows, order_of(self.learners[0].plan.team.agents, *numbers), self.networks)
 
     def track_observations(self, batches: Sequence[TeamBatch]) -> None:
         """Moves the actors' observation filters, if they have any."""

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_LARGEST_PASS = 2**22
+"""Inputs at which networks are evaluated at once; more are evaluated piece by piece."""
+
 
 class Stacked:
     """S modules of one architecture, whose parameters become views of one tensor.
@@ -41,6 +44,12 @@ class Stacked:
             part.unflatten(1, shape) if len(shape) else part.squeeze(1)
             for part, shape in zip(flat.split(self.sizes, dim=1), self._shapes, strict=True)
         ]
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """What networks with a ``trace`` make of inputs (S, R, …)."""
+        rows = max(_LARGEST_PASS // inputs[:, 0].numel(), 1)
+        parts = inputs.split(rows, dim=1)
+        return torch.cat([self.module.trace(self.values, part)[0] for part in parts], dim=1)
 
     @torch.no_grad()
     def refresh(self) -> None:

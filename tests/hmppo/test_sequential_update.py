@@ -1,0 +1,146 @@
+"""One agent after the other: what the later ones learn, and what else stays as it is."""
+
+import copy
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from learners import assert_same, batch_for, build, state, update
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from toy_teams import AGENTS, toy_config
+
+from rllib_mec.errors import InputError
+from rllib_mec.hmppo.learning.sequential import order_of
+from rllib_mec.hmppo.learning.update import StackedUpdate
+from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS
+
+WHOLE = {"minibatch_size": None, "num_epochs": 5, "shuffle_batch_per_epoch": False}
+"""Each epoch is one step on all rows."""
+
+
+def config(**training):
+    return toy_config(**{"update": "sequential", "lr": 1e-2, **training})
+
+
+def log_probs(actor, rows):
+    return actor.distribution(rows[Columns.OBS]).log_prob(rows[Columns.ACTIONS])
+
+
+def trained(actor, rows, advantages, epochs, lr):
+    """The actor after PPO's clipped steps, by torch's own means."""
+    actor = copy.deepcopy(actor)
+    adam = torch.optim.Adam(actor.parameters(), lr)
+    for _ in range(epochs):
+        ratio = (log_probs(actor, rows) - rows[Columns.ACTION_LOGP]).exp()
+        clipped = ratio.clamp(0.8, 1.2)
+        loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return actor
+
+
+def test_later_agents_weight_their_advantages_by_the_ratios_of_earlier_ones():
+    learner, untouched = (build(config(grad_clip=None)) for _ in range(2))
+    batch = batch_for(learner)
+    rows = untouched.module_batches(batch)
+    update(learner, batch, **WHOLE)
+    weights = torch.ones(len(batch))
+    for agent in order_of(AGENTS, 1):
+        own = rows[agent]
+        advantages = own[Postprocessing.ADVANTAGES] * weights
+        actor = trained(untouched.module[agent].unwrapped(), own, advantages, epochs=5, lr=1e-2)
+        found = learner.module[agent].unwrapped().state_dict()
+        torch.testing.assert_close(found, actor.state_dict(), rtol=1e-4, atol=1e-6)
+        with torch.no_grad():
+            weights = weights * (log_probs(actor, own) - own[Columns.ACTION_LOGP]).exp()
+        assert (weights - 1).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("critic", CRITICS)
+def test_critics_and_the_first_agent_learn_what_they_would_at_once(critic):
+    ours, theirs = build(config(critic=critic)), build(config(critic=critic, update="simultaneous"))
+    batch = batch_for(ours)
+    results = update(ours, batch), update(theirs, batch)
+    first, *later = order_of(AGENTS, 1)
+    one, other = (state(learner)["modules"] for learner in (ours, theirs))
+    for mid in (first, *ours.plan.critics):
+        torch.testing.assert_close(one[mid], other[mid], rtol=0, atol=0)
+        for name in ("total_loss", "gradients_global_norm"):
+            assert float(results[0][mid][name]) == float(results[1][mid][name])
+    for agent in later:
+        assert any(not torch.equal(one[agent][name], other[agent][name]) for name in one[agent])
+
+
+@pytest.mark.parametrize("by_autograd", [False, True], ids=["by hand", "autograd"])
+@pytest.mark.parametrize("settings", [{}, {"num_total_minibatches": 7}], ids=["epochs", "fixed"])
+def test_every_network_takes_as_many_steps_as_at_once(by_autograd, settings):
+    def steps(kind):
+        learner = build(config(update=kind), by_autograd=by_autograd)
+        results = update(learner, batch_for(learner), **settings)
+        for mid in learner.module_configs:
+            norms = [v for name, v in results[mid].items() if name.endswith("global_norm")]
+            assert norms
+            assert all(float(norm) > 0 for norm in norms)
+        return {
+            mid: {int(own["step"]) for own in moments.values()}
+            for mid, moments in state(learner)["moments"].items()
+        }
+
+    assert steps("sequential") == steps("simultaneous")
+
+
+@pytest.mark.parametrize("by_autograd", [False, True], ids=["by hand", "autograd"])
+@pytest.mark.parametrize(
+    "trained", [["leader", "tail"], ["painter"], [CENTRAL_CRITIC]], ids="+".join
+)
+def test_only_modules_to_be_trained_move(trained, by_autograd):
+    learner = build(config().multi_agent(policies_to_train=trained), by_autograd=by_autograd)
+    before = copy.deepcopy(state(learner)["modules"])
+    update(learner, batch_for(learner))
+    after = state(learner)["modules"]
+    moved = {
+        mid
+        for mid in after
+        for name in after[mid]
+        if not torch.equal(after[mid][name], before[mid][name])
+    }
+    assert moved == set(trained)
+
+
+def test_a_run_goes_on_in_the_same_order():
+    """Bit for bit, where minibatches are not shuffled."""
+    whole, resumed = build(config(), seed=1), build(config(), seed=2)
+    batch = batch_for(whole)
+    for _ in range(2):
+        update(whole, batch, **WHOLE)
+    resumed.set_state(whole.get_state())
+    for learner in (whole, resumed):
+        update(learner, batch, **WHOLE)
+    assert order_of(AGENTS, 3) != order_of(AGENTS, 1)
+    assert_same(resumed, whole, rtol=0, atol=0)
+
+
+def test_members_of_a_stack_must_have_come_equally_far():
+    ahead, behind = build(config()), build(config())
+    batch = batch_for(ahead)
+    update(ahead, batch)
+    with pytest.raises(InputError, match=r"expected members .* equally many updates, got \[0, 1\]"):
+        StackedUpdate([ahead, behind]).run([batch, batch])
+
+
+@given(number=st.integers(0, 10**9), agents=st.integers(1, 9))
+def test_an_order_has_every_agent_once_and_is_drawn_alike_again(number, agents):
+    names = [f"agent_{i}" for i in range(agents)]
+    order = order_of(names, number)
+    assert sorted(order) == names
+    assert order == order_of(names, number)
+
+
+def test_all_orders_come_about_equally_often():
+    counts = Counter(tuple(order_of(AGENTS, number)) for number in range(1, 601))
+    assert len(counts) == 6
+    assert all(70 < count < 130 for count in counts.values())
