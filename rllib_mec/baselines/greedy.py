@@ -10,7 +10,7 @@ uploading, UE i uploads in u_i(k) seconds. Under a cap tau on the delay a downlo
 retention is min(tau / a_i, E*), where E* is the best retention of all, and f decreases up to it.
 So for each of the 2^N sets of downloaders the cost is convex in tau, and the servers are those who
 gain most among the k at most that keep under the cap; tau need only be tried where the cost of
-the downloads is stationary and at each u_i(k).
+the downloads is stationary or has a kink (a_i E*), and at each u_i(k).
 """
 
 from __future__ import annotations
@@ -172,6 +172,8 @@ class _Search:
             with np.errstate(divide="ignore", invalid="ignore"):
                 cap = np.where(square > 0, -linear / square, 0.0)
             yield np.clip(cap, low * slowest, best * slowest)
+            # Where f still falls at the best retention, UE j's cost has a kink there.
+            yield np.clip(best * self.seconds[..., ue], low * slowest, best * slowest)
 
     def _layer_caps(self) -> Iterator[Floats]:
         """Where a download's number of layers changes, and no delay at all."""

@@ -63,6 +63,18 @@ def test_no_joint_action_is_better(emulator_action, delay_weight):
         simulator.step(server, retention, keep)
 
 
+def test_a_fast_download_may_be_at_the_best_retention_while_a_slow_one_is_not():
+    # Uploads take for ever, and the delay weighs little: the least cost is at a kink.
+    scenario = Scenario(num_ues=2, delay_weight_per_s=-5e-4, uplink_bandwidth_hz=1.0)
+    simulator = Simulator(scenario)
+    simulator.reset(15)
+    tasks, cached = simulator.tasks, simulator.cached
+    server, retention = greedy.best_actions(scenario, tasks, cached)
+    (found,) = step(scenario, tasks, cached, server, retention).reward
+    assert found >= _highest_reward(scenario, tasks, cached) - 1e-9
+    assert retention.max() == 0.8 > retention.min()
+
+
 @pytest.mark.parametrize("name", ["published-fading", "published-mobile"])
 def test_varying_channels_change_nothing_of_the_search(name):
     scenario = Scenario.of(name, num_ues=4)
