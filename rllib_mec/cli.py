@@ -1,4 +1,4 @@
-"""The command ``rllib``: train, evaluate, list.
+"""The command ``rllib``: train, evaluate, report, list.
 
 Imports of Ray are inside the commands, so that help, listings and errors come at once.
 """
@@ -223,6 +223,24 @@ def study(
     return run(studies, [units_of(each) for each in studies], out.absolute(), options)
 
 
+@cli.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default="report", show_default=True)
+def report(*, runs: tuple[Path, ...], out: Path) -> None:
+    """Turn studies into tables, figures and one page.
+
+    RUNS are directories with the results of studies (default: those kept beside the package).
+    """
+    from rllib_mec.experiment.report.command import report_command
+
+    if not runs:
+        kept = [folder / "studies" / "results" for folder in _tuned_examples()]
+        runs = tuple(path for each in kept for path in sorted(each.glob("*")) if path.is_dir())
+        if not runs:
+            raise InputError(f"rllib report: expected RUNS: there are no studies in {kept[0]}")
+    report_command(runs, out)
+
+
 _KINDS = ("algorithms", "environments", "scenarios", "examples")
 
 
@@ -251,12 +269,16 @@ def _rows(kind: str) -> list[tuple[str, str]]:
         from rllib_mec.system import SCENARIOS
 
         return [(name, _summary(scenario)) for name, scenario in SCENARIOS.items()]
-    package = Path(__file__).parent
-    folders = [package.parent / "tuned_examples", package / "tuned_examples"]
-    files = [file for folder in folders for file in sorted(folder.rglob("*.yaml"))]
+    files = [file for folder in _tuned_examples() for file in sorted(folder.rglob("*.yaml"))]
     if not files:
         click.echo("no tuned_examples directory beside the package", err=True)
     return [(str(file), _first_comment(file)) for file in files]
+
+
+def _tuned_examples() -> list[Path]:
+    """Returns where example files may be: beside the package, or in it."""
+    package = Path(__file__).parent
+    return [package.parent / "tuned_examples", package / "tuned_examples"]
 
 
 def _summary(scenario: Any) -> str:

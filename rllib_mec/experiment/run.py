@@ -18,7 +18,7 @@ import torch
 from ray import tune
 
 from rllib_mec.errors import InputError
-from rllib_mec.experiment import interrupt, report, resume
+from rllib_mec.experiment import announce, interrupt, resume
 from rllib_mec.experiment.plan import Plan
 from rllib_mec.experiment.progress import Progress
 
@@ -68,10 +68,10 @@ def run(plans: Sequence[Plan], options: Options) -> int:
     ok = True
     with contextlib.ExitStack() as stack:
         for plan, tuner, done in zip(plans, tuners, finished, strict=True):
-            report.announce(plan, resuming=tuner is not None)
+            announce.before(plan, resuming=tuner is not None)
             if tuner is not None and done:
                 interrupt.say(f"{plan.experiment.name} has finished already: nothing to resume")
-                ok &= report.report(plan, tuner.get_results())
+                ok &= announce.after(plan, tuner.get_results())
                 continue
             if not ray.is_initialized():
                 stack.enter_context(ray_session(options))
@@ -83,7 +83,7 @@ def run(plans: Sequence[Plan], options: Options) -> int:
             if interrupt.requested():
                 interrupt.say(f"stopped; to continue: {options.resume_command}")
                 return interrupt.EXIT_CODE
-            ok &= report.report(plan, results)
+            ok &= announce.after(plan, results)
     return 0 if ok else 1
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import ray
 
 from rllib_mec.experiment import interrupt
+from rllib_mec.experiment.announce import last_line
 from rllib_mec.experiment.progress import duration
 from rllib_mec.experiment.run import Options, ray_session
 from rllib_mec.experiment.study import results
@@ -83,7 +84,7 @@ def _carry_out(missing: Sequence[Unit], out: Path, total: int) -> int:
             except ray.exceptions.RayError as error:
                 failed += 1
                 interrupt.say(f"{place} {unit.study}/{unit.name} failed:", sys.stderr)
-                interrupt.say(f"  {_reason(error)}", sys.stderr)
+                interrupt.say(f"  {last_line(error)}", sys.stderr)
                 continue
             _keep(unit, done, out)
             reward = sum(row["reward"] for row in done.runs) / len(done.runs)
@@ -126,12 +127,6 @@ def _task(unit: Unit, folder: str, board: Any) -> Done:
         board.say.remote(unit.name, f"{steps:,}/{unit.steps:,} steps  reward {reward:.2f}")
 
     return carry_out(unit, Path(folder), say)
-
-
-def _reason(error: BaseException) -> str:
-    from rllib_mec.experiment.report import last_line
-
-    return last_line(error)
 
 
 def _keep(unit: Unit, done: Done, out: Path) -> None:

@@ -17,7 +17,7 @@ from rllib_mec.experiment.progress import STEPS, duration, metrics_of
 from rllib_mec.hmppo.stacked.trainable import MEMBERS
 
 
-def announce(plan: Plan, resuming: bool) -> None:
+def before(plan: Plan, resuming: bool) -> None:
     """Prints what is about to run, and where its results and logs go."""
     experiment = plan.experiment
     stop = ", ".join(f"{key} {value:,g}" for key, value in experiment.stop.items())
@@ -31,7 +31,7 @@ def announce(plan: Plan, resuming: bool) -> None:
     say(f"  results and TensorBoard logs: {experiment.directory}")
 
 
-def report(plan: Plan, results: Any) -> bool:
+def after(plan: Plan, results: Any) -> bool:
     """Prints how each trial ended, and the best one; returns whether all ended well.
 
     Args:

@@ -1,0 +1,71 @@
+"""``rllib report``: reads studies and writes the tables, the figures and the page, or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from rllib_mec.errors import InputError
+from rllib_mec.experiment.report import figures
+from rllib_mec.experiment.report.markdown import markdown
+from rllib_mec.experiment.report.page import page
+from rllib_mec.experiment.report.results import Study, read_study
+from rllib_mec.experiment.report.table import make_table
+
+MAIN = "table1"
+"""Name of the study whose table stands beside the paper's."""
+
+
+def report_command(runs: Sequence[Path], out: Path) -> None:
+    """Writes the report on ``runs`` to ``out`` and prints the files' names.
+
+    Raises:
+        InputError: no studies, one that cannot be read, no matplotlib, or ``out`` is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: expected a directory, found a file")
+    figures.require_matplotlib()
+    files = report_files([read_study(path) for path in runs])
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (out / name).write_bytes(content)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot write: {error.strerror or error}") from None
+    for name in files:
+        click.echo(str(out / name))
+
+
+def report_files(studies: Sequence[Study]) -> dict[str, bytes]:
+    """Returns the report's files by name; the same studies give the same bytes.
+
+    The study that is called MAIN, or else the first, gives Table I and the figures.
+
+    Raises:
+        InputError: no studies, two of the same name, or none with training curves to draw.
+    """
+    if not studies:
+        raise InputError("rllib report: expected the results of at least one study")
+    paths: dict[str, Path] = {}
+    for study in studies:
+        if study.name in paths:
+            first = paths[study.name]
+            raise InputError(f"{study.path}: {first} is of a study {study.name!r} too")
+        paths[study.name] = study.path
+    main = next((study for study in studies if study.name == MAIN), studies[0])
+    table = make_table(main, with_paper=True)
+    further = [make_table(study) for study in studies if study is not main]
+    drawings = figures.draw(table)
+    return {
+        "table1.json": _json(table.to_dict()),
+        "table1.md": markdown(table).encode(),
+        **drawings,
+        "index.html": page(table, further, drawings).encode(),
+    }
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

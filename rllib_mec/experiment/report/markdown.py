@@ -1,0 +1,60 @@
+"""The main table in Markdown, as the README quotes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rllib_mec.experiment.report import wording
+from rllib_mec.experiment.report.table import Row, Table
+
+COLUMNS = (
+    "UEs",
+    "algorithm",
+    "critic",
+    "reward [95 %]",
+    "delay, min",
+    "perplexity",
+    "changes",
+    "score, IQM / worst",
+    "paper's reward",
+)
+
+
+def headline(table: Table) -> list[Row]:
+    """Returns the rows that the paper's Table I has, or would have: trained, random and hold."""
+    named = ("random", "hold")
+    return [r for r in table.own if r["kind"] == "trained" or r["algorithm"] in named]
+
+
+def markdown(table: Table) -> str:
+    """Returns the main table, a row for each of the headline."""
+    lines = [_line(COLUMNS), _line("---" for _ in COLUMNS)]
+    rows = headline(table)
+    for row in rows:
+        lines.append(
+            _line(
+                (
+                    row["num_ues"],
+                    *_names(row, rows),
+                    wording.with_interval(row["reward"], 2),
+                    *(
+                        wording.number(row[metric] and row[metric]["iqm"], wording.DIGITS[metric])
+                        for metric in ("total_delay_min", "perplexity", "emulator_changes")
+                    ),
+                    wording.score(row),
+                    wording.number(row["paper"] and row["paper"]["reward"], 2),
+                )
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _names(row: Row, rows: Sequence[Row]) -> tuple[str, str]:
+    """Returns algorithm and critic; the variant where these do not tell it from another one."""
+    names = (row["algorithm"], row["critic"] or "")
+    variants = {r["variant"] for r in rows if (r["algorithm"], r["critic"] or "") == names}
+    return names if len(variants) == 1 else (row["variant"], names[1])
+
+
+def _line(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"

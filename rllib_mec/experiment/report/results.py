@@ -1,0 +1,218 @@
+"""Reads the results of a study, a directory with three files.
+
+``runs.parquet`` has a row for each trained seed, baseline or bound and number of UEs that it was
+evaluated on; ``curves.parquet`` the training curves; ``study.json`` how they came about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pydantic
+from numpy.typing import NDArray
+from pyarrow import parquet
+
+from rllib_mec.errors import InputError
+
+METRICS = ("reward", "total_delay_min", "perplexity", "emulator_changes")
+
+KINDS = ("trained", "baseline", "bound")
+
+RUNS = pa.schema(
+    [
+        pa.field("variant", pa.string(), nullable=False),
+        pa.field("algorithm", pa.string(), nullable=False),
+        pa.field("critic", pa.string()),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("trained_ues", pa.int64()),
+        pa.field("num_ues", pa.int64(), nullable=False),
+        pa.field("seed", pa.int64()),
+        pa.field("steps", pa.int64()),
+        pa.field("episodes", pa.int64(), nullable=False),
+        pa.field("reward", pa.float64(), nullable=False),
+        *(pa.field(metric, pa.float64()) for metric in METRICS[1:]),
+        *(pa.field(f"{metric}_se", pa.float64()) for metric in METRICS),
+    ]
+)
+"""Columns of ``runs.parquet`` that are read, and which of them hold a value in every row."""
+
+CURVES = pa.schema(
+    [
+        pa.field("variant", pa.string(), nullable=False),
+        pa.field("num_ues", pa.int64(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("steps", pa.int64(), nullable=False),
+        *(pa.field(metric, pa.float64(), nullable=False) for metric in METRICS),
+    ]
+)
+"""The same of ``curves.parquet``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One trained seed, or a baseline or bound, evaluated on one number of UEs.
+
+    variant: label, unique in the study. kind: one of KINDS.
+    trained_ues, seed, steps: of the training; None where nothing was trained.
+    episodes: unseen episodes of the evaluation.
+    means, errors: mean over the episodes and its standard error for each of METRICS; None where
+        the metric does not exist.
+    """
+
+    variant: str
+    algorithm: str
+    critic: str | None
+    kind: str
+    trained_ues: int | None
+    num_ues: int
+    seed: int | None
+    steps: int | None
+    episodes: int
+    means: dict[str, float | None]
+    errors: dict[str, float | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """The training curve of one seed.
+
+    steps: environment steps, (P,), rising.
+    metrics: for each of METRICS, smoothed mean of the sampled training episodes, (P,).
+    """
+
+    variant: str
+    num_ues: int
+    seed: int
+    steps: NDArray[np.int64]
+    metrics: dict[str, NDArray[np.float64]]
+
+
+class Origin(pydantic.BaseModel):
+    """``study.json``: how the results came about.
+
+    seconds: wall time, None if unknown. steps: environment steps of each training.
+    """
+
+    model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+
+    name: str = pydantic.Field(min_length=1)
+    command: str
+    seconds: float | None
+    steps: int
+    versions: dict[str, str]
+    spec: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What a study has left in ``path``."""
+
+    path: Path
+    origin: Origin
+    runs: list[Run]
+    curves: list[Curve]
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.origin.name
+
+
+def read_study(path: Path) -> Study:
+    """Reads the results of one study.
+
+    Raises:
+        InputError: no such directory, or a file in it that is missing or not what it should be.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: expected a directory with the results of a study")
+    for name in ("study.json", "runs.parquet", "curves.parquet"):
+        if not (path / name).is_file():
+            raise InputError(f"{path}: expected the results of a study: there is no {name} in it")
+    return Study(
+        path,
+        _read_origin(path / "study.json"),
+        _runs(path / "runs.parquet"),
+        _curves(path / "curves.parquet"),
+    )
+
+
+def _read_origin(file: Path) -> Origin:
+    try:
+        return Origin.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from None
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"{file}: {place + ': ' if place else ''}{first['msg']}") from None
+
+
+def _rows(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+    """Reads the columns of ``schema``; all numbers in them are finite."""
+    try:
+        table = parquet.ParquetFile(file).read()
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: expected a Parquet file: {reason}") from None
+    for field in schema:
+        if field.name not in table.column_names:
+            raise InputError(f"{file}: expected a column {field.name} ({field.type})")
+        column = table[field.name]
+        if column.null_count and not field.nullable:
+            raise InputError(f"{file}: {field.name}: expected a value in every row, found null")
+        try:
+            values = column.cast(field.type)
+        except pa.ArrowException:
+            message = f"{file}: {field.name}: expected {field.type}, found {column.type}"
+            raise InputError(message) from None
+        if pa.types.is_floating(field.type) and not all(
+            math.isfinite(value) for value in values.drop_null().to_pylist()
+        ):
+            raise InputError(f"{file}: {field.name}: expected finite numbers or null")
+    return table.select(schema.names).cast(schema).to_pylist()
+
+
+def _runs(file: Path) -> list[Run]:
+    names = [field.name for field in dataclasses.fields(Run)][:-2]
+    runs = []
+    for row in _rows(file, RUNS):
+        if row["kind"] not in KINDS:
+            raise InputError(f"{file}: kind {row['kind']!r}: expected one of {', '.join(KINDS)}")
+        if row["kind"] == "trained" and None in (row["seed"], row["trained_ues"]):
+            raise InputError(f"{file}: {row['variant']}: expected seed and trained_ues of trained")
+        means = {metric: row[metric] for metric in METRICS}
+        errors = {metric: row[f"{metric}_se"] for metric in METRICS}
+        runs.append(Run(**{name: row[name] for name in names}, means=means, errors=errors))
+    if not runs:
+        raise InputError(f"{file}: expected at least one row")
+    seen = set()
+    for run in runs:
+        key = (run.variant, run.trained_ues, run.num_ues, run.seed)
+        if key in seen:
+            seed = "" if run.seed is None else f", seed {run.seed}"
+            raise InputError(f"{file}: {run.variant} with {run.num_ues} UEs{seed} is given twice")
+        seen.add(key)
+    return runs
+
+
+def _curves(file: Path) -> list[Curve]:
+    def curve_of(row: dict[str, Any]) -> tuple[str, int, int]:
+        return row["variant"], row["num_ues"], row["seed"]
+
+    rows = sorted(_rows(file, CURVES), key=lambda row: (*curve_of(row), row["steps"]))
+    curves = []
+    for key, group in itertools.groupby(rows, curve_of):
+        points = list(group)
+        steps = np.array([point["steps"] for point in points])
+        if np.any(np.diff(steps) == 0):
+            raise InputError(f"{file}: {key[0]}, seed {key[2]}: expected each of steps once")
+        metrics = {name: np.array([point[name] for point in points]) for name in METRICS}
+        curves.append(Curve(*key, steps, metrics))
+    return curves

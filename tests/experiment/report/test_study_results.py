@@ -1,0 +1,101 @@
+"""Reading what a study has left."""
+
+import json
+
+import made_up_studies as studies
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from rllib_mec.errors import InputError
+from rllib_mec.experiment.report.results import read_study
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return studies.write(tmp_path / "table1", *studies.make(num_ues=(6,), seeds=2))
+
+
+def change(file, change_of):
+    parquet.write_table(change_of(parquet.read_table(file)), file)
+
+
+def refused(folder, *words):
+    with pytest.raises(InputError) as caught:
+        read_study(folder)
+    message = str(caught.value)
+    assert all(word in message for word in (str(folder), *words))
+    assert "\n" not in message
+
+
+def test_what_was_written_is_read(folder):
+    study = read_study(folder)
+    assert study.name == "table1"
+    assert study.origin.seconds == 5025.5
+    assert len(study.runs) == 3 + 3 * 2
+    assert {curve.steps.shape for curve in study.curves} == {(25,)}
+    assert all((curve.steps[1:] > curve.steps[:-1]).all() for curve in study.curves)
+
+
+def test_a_directory_that_is_not_there(tmp_path):
+    refused(tmp_path / "none", "expected a directory")
+
+
+@pytest.mark.parametrize("name", ["runs.parquet", "curves.parquet", "study.json"])
+def test_a_missing_file(folder, name):
+    (folder / name).unlink()
+    refused(folder, f"there is no {name} in it")
+
+
+@pytest.mark.parametrize("name", ["runs.parquet", "curves.parquet"])
+def test_a_file_that_is_no_parquet(folder, name):
+    (folder / name).write_text("not Parquet")
+    refused(folder, name, "expected a Parquet file")
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("runs.parquet", "perplexity_se"), ("curves.parquet", "steps")],
+)
+def test_a_missing_column(folder, name, column):
+    change(folder / name, lambda table: table.drop_columns([column]))
+    refused(folder, name, f"expected a column {column}")
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "values", "said"),
+    [
+        ("runs.parquet", "num_ues", "many", "expected int64, found string"),
+        ("runs.parquet", "reward", None, "expected a value in every row"),
+        ("runs.parquet", "perplexity", float("nan"), "expected finite numbers or null"),
+        ("runs.parquet", "kind", "learnt", "'learnt': expected one of trained, baseline, bound"),
+        ("runs.parquet", "seed", None, "expected seed and trained_ues of trained"),
+        ("runs.parquet", "variant", "IPPO", "given twice"),
+        ("curves.parquet", "steps", 5, "expected each of steps once"),
+    ],
+)
+def test_values_that_cannot_be(folder, name, column, values, said):
+    def with_values(table):
+        index = table.column_names.index(column)
+        return table.set_column(index, column, pa.array([values] * len(table)))
+
+    change(folder / name, with_values)
+    refused(folder, name, said)
+
+
+def test_a_study_without_rows(folder):
+    change(folder / "runs.parquet", lambda table: table.slice(0, 0))
+    refused(folder, "expected at least one row")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "Invalid JSON"),
+        (json.dumps({}), "name: Field required"),
+        (json.dumps(studies.origin("x") | {"seconds": "long"}), "seconds: Input should be"),
+    ],
+)
+def test_a_description_that_cannot_be(folder, text, said):
+    (folder / "study.json").write_text(text)
+    refused(folder, "study.json", said)
