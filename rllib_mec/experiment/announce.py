@@ -1,7 +1,9 @@
-"""What is printed before a run and after it."""
+"""What is printed before a run and after it, and the table of a search's trials."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import shlex
 import sys
@@ -11,10 +13,15 @@ from typing import Any
 from ray.tune.utils import flatten_dict
 
 from rllib_mec.errors import InputError
+from rllib_mec.experiment import search_space
 from rllib_mec.experiment.interrupt import say
 from rllib_mec.experiment.plan import Plan
 from rllib_mec.experiment.progress import STEPS, duration, metrics_of
+from rllib_mec.experiment.resume import storage
 from rllib_mec.hmppo.stacked.trainable import MEMBERS
+
+TABLE = "trials.csv"
+"""The file in a search's directory that holds a row for each trial."""
 
 
 def before(plan: Plan, resuming: bool) -> None:
@@ -34,6 +41,8 @@ def before(plan: Plan, resuming: bool) -> None:
 def after(plan: Plan, results: Any) -> bool:
     """Prints how each trial ended, and the best one; returns whether all ended well.
 
+    Of a search, :data:`TABLE` is written as well.
+
     Args:
         plan: what has run.
         results: Tune's ``ResultGrid``.
@@ -45,9 +54,11 @@ def after(plan: Plan, results: Any) -> bool:
             say(f"  the whole error: {result.path}/error.txt", sys.stderr)
         else:
             _report_trial(name, result)
+    if plan.searched:
+        _write_table(plan, results)
     form = plan.experiment.form.tune_config
     if form.metric and len(results) > max(1, results.num_errors):
-        _report_best(results, form.metric, form.mode)
+        _report_best(plan, results, form.metric, form.mode)
     return results.num_errors == 0
 
 
@@ -75,14 +86,18 @@ def _report_trial(name: str, result: Any) -> None:
     for member, own in members.items():
         values = (f"{key} {value:.6g}" for key, value in metrics_of(own).items())
         say(f"  {member}: {', '.join(values)}")
+    _report_checkpoint(result)
+
+
+def _report_checkpoint(result: Any) -> None:
     if result.checkpoint is not None:
         say(f"  checkpoint {result.checkpoint.path}")
-        for member in members or ("",):
+        for member in (result.metrics or {}).get(MEMBERS) or ("",):
             path = str(PurePosixPath(result.checkpoint.path, member))
             say(f"  rllib evaluate {shlex.quote(path)}")
 
 
-def _report_best(results: Any, metric: str, mode: str) -> None:
+def _report_best(plan: Plan, results: Any, metric: str, mode: str) -> None:
     try:
         best = results.get_best_result(metric, mode)
     except RuntimeError:
@@ -90,3 +105,30 @@ def _report_best(results: Any, metric: str, mode: str) -> None:
         return
     value = flatten_dict(best.metrics)[metric]
     say(f"best by {metric}: {PurePosixPath(best.path).name} ({value:.6g})")
+    for name, setting in search_space.drawn(best.config, plan.searched).items():
+        say(f"  {name}: {setting}")
+    _report_checkpoint(best)
+
+
+def _write_table(plan: Plan, results: Any) -> None:
+    rows = []
+    for result in results:
+        metrics = result.metrics or {}
+        rows.append(
+            {
+                "trial": PurePosixPath(result.path).name,
+                **search_space.drawn(result.config or {}, plan.searched if result.config else ()),
+                "failed": result.error is not None,
+                "steps": metrics.get(STEPS),
+                "seconds": metrics.get("time_total_s"),
+                **metrics_of(metrics),
+            }
+        )
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
+    table.writeheader()
+    table.writerows(rows)
+    filesystem, path = storage(plan)
+    with filesystem.open_output_stream(f"{path}/{TABLE}") as stream:
+        stream.write(text.getvalue().encode())
+    say(f"  all trials: {plan.experiment.directory}/{TABLE}")

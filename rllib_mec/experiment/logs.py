@@ -15,6 +15,8 @@ def quieten(verbose: int) -> None:
     if verbose < 2:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
+        # Algorithms of RLlib cannot be given other settings while they are there.
+        warnings.filterwarnings("ignore", "Consider boosting PBT performance", UserWarning)
         os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning,ignore::FutureWarning")
     os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

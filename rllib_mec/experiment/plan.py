@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rllib_mec import registry
-from rllib_mec.errors import InputError, did_you_mean
-from rllib_mec.experiment import environments, search_space, settings, stacking
+from rllib_mec.errors import InputError
+from rllib_mec.experiment import environments, search_space, searchers, settings, stacking
 from rllib_mec.experiment.spec import Experiment
 from rllib_mec.hmppo.config import module_of_agent
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
 from rllib_mec.hmppo.stacked.trainable import CONFIG_CLASS, MEMBERS, StackedTrial
+from rllib_mec.source import KeyPath
 
 _STORED_AS = {"lambda_": "lambda", "input_": "input", "callbacks_class": "callbacks"}
 """Settings that RLlib keeps in a config's dictionary under another name."""
@@ -26,7 +26,9 @@ class Plan:
     configs: the config with the first value of each search space, then one for each other value.
     param_space: the config as Tune takes it, with the search spaces.
     num_trials: how many trials there will be.
+    searched: where in ``param_space`` trials differ, or come to differ by mutations.
     scheduler: Tune's, or None for first come, first served.
+    search_alg: Tune's, or None for independent draws and grids.
     members: of each trial, what they set besides; none: a trial is one run of the algorithm.
     """
 
@@ -35,7 +37,9 @@ class Plan:
     configs: list[Any]
     param_space: dict[str, Any]
     num_trials: int
+    searched: list[KeyPath]
     scheduler: Any
+    search_alg: Any
     members: list[dict[str, Any]]
 
     @property
@@ -50,34 +54,48 @@ def prepare(experiment: Experiment) -> Plan:
     Raises:
         InputError: the first thing that cannot work.
     """
-    form = experiment.form
-    spaces = search_space.find(form.config)
+    own = experiment.form.config
+    with settings.rllib_errors(experiment.place("run")):
+        config_class = _config_class(experiment.form.run)
+    mutations = searchers.mutations(experiment, config_class)
+    starts = {name: {s.kind: s.arguments} for name, s in mutations.items() if name not in own}
+    values = {**own, **starts}
+    spaces = search_space.find(values)
     if () in spaces:
         raise InputError(f"{experiment.place('config')}: a search space stands below a setting")
     for path, space in spaces.items():
         space.check(experiment.place("config", *path))
-    with settings.rllib_errors(experiment.place("run")):
-        config_class = _config_class(form.run)
     with settings.rllib_errors(experiment.place("env")):
-        environment = environments.resolve(form.env)
+        environment = environments.resolve(experiment.form.env)
     # Configs that look at their environment find it by name; Ray itself is told when it runs.
     environment.register()
-    fillings = search_space.variants(spaces)
-    configs = [
-        _config(experiment, config_class, environment, search_space.fill(form.config, filling))
-        for filling in fillings
+    first, *others = search_space.variants(spaces)
+    checks = [(filling, experiment.place) for filling in (first, *others)]
+    checks += [
+        ({**first, (name,): value}, searchers.place_of(experiment, name))
+        for name in mutations.keys() & own.keys()
+        for value in mutations[name].candidates()
     ]
-    members = stacking.members(experiment, configs)
-    param_space = _param_space(experiment, configs[0], spaces)
+    configs = [
+        _config(place, config_class, environment, search_space.fill(values, filling))
+        for filling, place in checks
+    ]
+    members = stacking.members(experiment, configs, values)
+    stored = {path: _stored(experiment, configs[0], path) for path in spaces}
+    mutated = {_stored(experiment, configs[0], (n,))[0]: s for n, s in mutations.items()}
+    param_space = _param_space(configs[0], values, spaces, stored)
     if members:
         param_space |= {CONFIG_CLASS: config_class, MEMBERS: members}
+    num_trials = search_space.grid_size(spaces) * experiment.form.num_samples
     return Plan(
         experiment,
         environment,
         configs,
         param_space,
-        search_space.grid_size(spaces) * form.num_samples,
-        _scheduler(experiment),
+        num_trials,
+        list(dict.fromkeys([*stored.values(), *((key,) for key in mutated)])),
+        searchers.scheduler(experiment, mutated, num_trials),
+        searchers.search_alg(experiment, spaces, stored),
         members,
     )
 
@@ -94,7 +112,7 @@ def _config_class(name: str) -> Any:
 
 
 def _config(
-    experiment: Experiment,
+    place: Callable[..., str],
     config_class: Any,
     environment: environments.Environment,
     values: Mapping[str, Any],
@@ -102,13 +120,13 @@ def _config(
     """Returns a config with ``values``, which hold no search spaces, after RLlib's own checks."""
     config = config_class()
     config.environment(env=environment.name)
-    settings.apply(config, values, experiment.place)
-    with settings.rllib_errors(experiment.place("config", "env_config")):
+    settings.apply(config, values, place)
+    with settings.rllib_errors(place("config", "env_config")):
         env = environment.check(config.env_config)
     if not {"policies", "policy_mapping_fn"} & values.keys():
         _one_module_per_agent(config, env)
     _report_episode_metrics(config, env)
-    with settings.rllib_errors(experiment.place("config")):
+    with settings.rllib_errors(place("config")):
         config.copy(copy_frozen=False).validate()
     return config
 
@@ -135,50 +153,32 @@ def _report_episode_metrics(config: Any, env: Any) -> None:
         config.callbacks([*own, EpisodeMetrics])
 
 
+def _stored(experiment: Experiment, config: Any, path: KeyPath) -> KeyPath:
+    """Returns where a config's dictionary has what the user's ``config`` has at ``path``."""
+    name, *below = path
+    parameter = settings.settings_of(config.__class__)[name].parameter
+    keys, present = (_STORED_AS.get(parameter, parameter), f"_{parameter}"), config.to_dict()
+    for key in keys:
+        if key in present:
+            return (key, *below)
+    raise InputError(f"{experiment.place('config', name)}: cannot be searched over")
+
+
 def _param_space(
-    experiment: Experiment,
     config: Any,
-    spaces: Mapping[search_space.KeyPath, search_space.Space],
+    values: Mapping[str, Any],
+    spaces: Mapping[KeyPath, search_space.Space],
+    stored: Mapping[KeyPath, KeyPath],
 ) -> dict[str, Any]:
     """Returns the config as a dictionary with Tune's search spaces in it.
 
     The setters get the first candidate, never the spaces: some compute with what they are given.
     """
-    stored = config.to_dict()
-    for name in {path[0] for path in spaces}:
-        parameter = settings.settings_of(config.__class__)[name].parameter
-        keys = (_STORED_AS.get(parameter, parameter), f"_{parameter}")
-        key = next((key for key in keys if key in stored), None)
-        if key is None:
-            raise InputError(f"{experiment.place('config', name)}: cannot be searched over")
+    dictionary = config.to_dict()
+    for path in spaces:
+        name = path[0]
         tune_objects = {
-            path[1:]: space.to_tune() for path, space in spaces.items() if path[0] == name
+            other[1:]: space.to_tune() for other, space in spaces.items() if other[0] == name
         }
-        value = experiment.form.config[name]
-        stored[key] = search_space.fill(value, tune_objects)
-    return stored
-
-
-def _scheduler(experiment: Experiment) -> Any:
-    form = experiment.form.tune_config.scheduler
-    if form is None:
-        return None
-    from ray.tune.schedulers import SCHEDULER_IMPORT
-
-    place = experiment.place("tune_config", "scheduler")
-    arguments = {"type": form} if isinstance(form, str) else dict(form)
-    kind: Any = arguments.pop("type", None)
-    kind = {"asha": "async_hyperband"}.get(kind, kind)
-    if kind not in SCHEDULER_IMPORT:
-        hint = did_you_mean(str(kind), SCHEDULER_IMPORT)
-        raise InputError(
-            f"{place}: unknown type {kind!r}:{hint} (known: {', '.join(sorted(SCHEDULER_IMPORT))})"
-        )
-    if kind != "fifo" and experiment.form.tune_config.metric is None:
-        raise InputError(f"{place} = {kind!r}: tune_config.metric is missing")
-    scheduler_class: Any = SCHEDULER_IMPORT[kind]
-    with settings.rllib_errors(place):
-        if inspect.isfunction(scheduler_class):  # a late import
-            scheduler_class = scheduler_class()
-        # Not Tune's create_scheduler: it drops arguments that it does not know.
-        return scheduler_class(**arguments)
+        dictionary[stored[path][0]] = search_space.fill(values[name], tune_objects)
+    return dictionary

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import numbers
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.tune import Callback
 
+from rllib_mec.experiment import search_space
 from rllib_mec.experiment.interrupt import say
 from rllib_mec.hmppo.stacked.trainable import MEMBERS
+from rllib_mec.source import KeyPath
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -27,11 +29,15 @@ class Progress(Callback):
     Args:
         stop: the stop criteria, flat.
         num_trials: how many trials there will be.
+        searched: where the trials' configs differ.
     """
 
-    def __init__(self, stop: Mapping[str, float], num_trials: int) -> None:
+    def __init__(
+        self, stop: Mapping[str, float], num_trials: int, searched: Sequence[KeyPath] = ()
+    ) -> None:
         self._stop = dict(stop)
         self._num_trials = num_trials
+        self._searched = list(searched)
         self._last_line = -math.inf
         self._starts: dict[str, tuple[float, dict[str, Any]]] = {}
         self._unprinted: dict[str, str] = {}
@@ -51,7 +57,7 @@ class Progress(Callback):
         line = progress_line(result, self._stop, first, now - began)
         if self._num_trials > 1:
             done = sum(trial.is_finished() for trial in trials)
-            line = f"[{done}/{self._num_trials} done] {label(trial)}: {line}"
+            line = f"[{done}/{self._num_trials} done] {label(trial, self._searched)}: {line}"
         self._unprinted[trial.trial_id] = line
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._print(trial.trial_id)
@@ -66,7 +72,7 @@ class Progress(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Says that a failed trial is started again."""
-        say(f"{label(trial)} failed and is started again from its last checkpoint")
+        say(f"{label(trial, self._searched)} failed and is started again from its last checkpoint")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Prints what an interrupted run has not printed yet."""
@@ -135,9 +141,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 60}m {whole % 60:02d}s" if whole >= 60 else f"{whole}s"
 
 
-def label(trial: Any) -> str:
-    """Returns a trial's name: its place in the search space, if it has one."""
-    return trial.experiment_tag or str(trial)
+def label(trial: Any, searched: Sequence[KeyPath]) -> str:
+    """Returns a trial's id, by which its directory is found, and what it has drawn."""
+    settings = search_space.in_words(search_space.drawn(trial.config, searched))
+    return f"{trial.trial_id} {settings}".strip()
 
 
 def _of_target(value: float, target: float | None, unit: str) -> str:

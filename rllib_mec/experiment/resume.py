@@ -21,13 +21,13 @@ from rllib_mec.experiment.plan import Plan
 RECORD = "experiment.json"
 """The file in an experiment's directory that holds its form."""
 
-_KEPT = ("run", "env", "stop", "config", "num_samples", "seeds", "stack")
+_KEPT = ("run", "env", "stop", "config", "num_samples", "seeds", "stack", "tune_config")
 """Parts of the form that a resumed run takes from its directory."""
 
 
 def record(plan: Plan) -> None:
     """Writes the form of an experiment that begins."""
-    filesystem, path = _storage(plan)
+    filesystem, path = storage(plan)
     filesystem.create_dir(path)
     with filesystem.open_output_stream(f"{path}/{RECORD}") as stream:
         stream.write(json.dumps(_form(plan), indent=2).encode())
@@ -63,7 +63,7 @@ def finished(plan: Plan, tuner: Any) -> bool:
 
 
 def _check_unchanged(plan: Plan) -> None:
-    filesystem, path = _storage(plan)
+    filesystem, path = storage(plan)
     try:
         with filesystem.open_input_stream(f"{path}/{RECORD}") as stream:
             before = dict(_flat(json.loads(stream.read())))
@@ -93,5 +93,6 @@ def _flat(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
         yield path, value
 
 
-def _storage(plan: Plan) -> tuple[Any, str]:
+def storage(plan: Plan) -> tuple[Any, str]:
+    """Returns the file system of an experiment's directory, and the directory's path in it."""
     return pyarrow.fs.FileSystem.from_uri(plan.experiment.directory)

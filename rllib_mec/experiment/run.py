@@ -173,6 +173,9 @@ def _new(plan: Plan, options: Options) -> Any:
             mode=form.tune_config.mode if form.tune_config.metric else None,
             num_samples=form.num_samples,
             scheduler=plan.scheduler,
+            search_alg=plan.search_alg,
+            # With a searcher, Tune would name the directory after the whole config.
+            trial_dirname_creator=str if plan.search_alg else None,
             max_concurrent_trials=form.tune_config.max_concurrent_trials,
             time_budget_s=form.tune_config.time_budget_s,
         ),
@@ -181,7 +184,10 @@ def _new(plan: Plan, options: Options) -> Any:
             storage_path=experiment.storage_path,
             stop=experiment.stop,
             verbose=0,
-            callbacks=[Progress(experiment.stop, plan.num_trials), interrupt.SaveOnInterrupt()],
+            callbacks=[
+                Progress(experiment.stop, plan.num_trials, plan.searched),
+                interrupt.SaveOnInterrupt(),
+            ],
             failure_config=tune.FailureConfig(max_failures=max_failures),
             checkpoint_config=tune.CheckpointConfig(
                 checkpoint_frequency=frequency,

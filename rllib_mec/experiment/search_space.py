@@ -137,3 +137,32 @@ def variants(spaces: Mapping[KeyPath, Space]) -> list[dict[KeyPath, Any]]:
 def grid_size(spaces: Mapping[KeyPath, Space]) -> int:
     """Returns the number of trials for each sample: the product of the grids' lengths."""
     return math.prod(len(s.arguments) for s in spaces.values() if s.kind == "grid_search")
+
+
+def drawn(config: Mapping[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
+    """Returns what a trial's config has at the paths where trials differ, by dotted names.
+
+    >>> drawn({"lr": 0.1, "_model_config": {"width": 8}}, [("lr",), ("_model_config", "width")])
+    {'lr': 0.1, 'model_config.width': 8}
+    """
+    values = {}
+    for path in paths:
+        value: Any = config
+        for key in path:
+            value = value[key]
+        values[".".join(map(str, path)).lstrip("_")] = value
+    return values
+
+
+def in_words(settings: Mapping[str, Any]) -> str:
+    """Returns settings as one word, by the last part of their names.
+
+    >>> in_words({"lr": 0.00123456, "model_config.width": 8})
+    'lr=0.001235,width=8'
+    """
+    return ",".join(
+        f"{name.rpartition('.')[2]}={value:.4g}"
+        if isinstance(value, float)
+        else f"{name.rpartition('.')[2]}={value}"
+        for name, value in settings.items()
+    )

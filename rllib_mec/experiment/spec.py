@@ -27,6 +27,7 @@ A file holds one experiment or several, which are run one after the other::
         metric: null              # which result makes a trial the best
         mode: max
         scheduler: null           # a name, or {type: async_hyperband, grace_period: 5}
+        search_alg: null          # optuna, or {type: optuna, seed: 0}; null: independent draws
         max_concurrent_trials: null
         time_budget_s: null       # for all trials together
 
@@ -77,6 +78,7 @@ class TuneForm(Form):
     metric: str | None = None
     mode: Literal["max", "min"] = "max"
     scheduler: str | dict[str, Any] | None = None
+    search_alg: str | dict[str, Any] | None = None
     max_concurrent_trials: Annotated[int, pydantic.Field(ge=1)] | None = None
     time_budget_s: Annotated[float, pydantic.Field(gt=0)] | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rllib_mec.errors import InputError
@@ -12,11 +12,14 @@ from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.stacked.members import check_members, check_stackable, configured
 
 
-def members(experiment: Experiment, configs: Sequence[Any]) -> list[dict[str, Any]]:
+def members(
+    experiment: Experiment, configs: Sequence[Any], values: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """Returns what each member of a stack sets: every entry of `stack` with every one of `seeds`.
 
     Args:
         configs: the configurations of the trials, without the members' settings.
+        values: what sets them: `config`, with what is mutated.
 
     Returns:
         none, if the experiment asks for no stack.
@@ -42,7 +45,7 @@ def members(experiment: Experiment, configs: Sequence[Any]) -> list[dict[str, An
     with settings.rllib_errors(place):
         check_members(every)
     for name in every[0]:
-        given = {name, name.rstrip("_")} & form.config.keys()
+        given = {name, name.rstrip("_")} & values.keys()
         if given:
             raise InputError(f"{experiment.place('config', given.pop())}: is set by {place}, too")
     for config in configs:

@@ -25,6 +25,23 @@ from rllib_mec.hmppo.sampling.weights import learned_weights, load_weights
 
 MAX_EMPTY_ITERATIONS = 10
 
+CHANGEABLE = (
+    "lr",
+    "gamma",
+    "lambda",
+    "clip_param",
+    "entropy_coeff",
+    "vf_loss_coeff",
+    "kl_coeff",
+    "grad_clip",
+    "num_epochs",
+    "minibatch_size",
+)
+"""Settings that are its own in an algorithm that takes over the checkpoint of another.
+
+All others say what a checkpoint holds (networks, filters) or are about sampling.
+"""
+
 _STEPS = (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
 _TRAINED = (LEARNER_RESULTS, ALL_MODULES, NUM_MODULE_STEPS_TRAINED_LIFETIME)
 

@@ -105,6 +105,26 @@ def test_training_goes_on_where_it_stopped(saved, loaded):
     assert any((moved[name] != stayed[name]).any() for name in stayed)
 
 
+def test_settings_of_its_own_go_before_those_that_were_saved(saved):
+    """A trial that takes over the weights of another brings its own settings along."""
+    own = config().training(lr=3e-3, gamma=0.5, entropy_coeff=0.07, clip_param=0.1)
+    algorithm = own.build_algo()
+    try:
+        algorithm.restore_from_path(saved[1])
+        learned, saved_weights = (learner_state(a)["rl_module"] for a in (algorithm, saved[0]))
+        assert_same(learned, saved_weights)
+        learner = algorithm.learner_group._learner
+        for module_id, module_config in learner.module_configs.items():
+            (optimizer,) = [o for _, o in learner.get_optimizers_for_module(module_id)]
+            assert [group["lr"] for group in optimizer.param_groups] == [3e-3]
+            assert optimizer.state  # the moments are the other's
+            assert (module_config.gamma, module_config.clip_param) == (0.5, 0.1)
+            scheduler = learner.entropy_coeff_schedulers_per_module[module_id]
+            assert scheduler.get_current_value() == 0.07
+    finally:
+        algorithm.stop()
+
+
 def test_remote_runners_play_what_was_saved(saved):
     """Also those that have learned more since than was saved."""
     learned = learner_state(saved[0])["rl_module"]

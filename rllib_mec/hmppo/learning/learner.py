@@ -133,6 +133,14 @@ class HMPPOTorchLearner(PPOTorchLearner):
         )
         return batch[TEAM_BATCH]
 
+    def _set_optimizer_state(self, state: dict[str, Any]) -> None:
+        super()._set_optimizer_state(state)
+        # A learner may take over another's checkpoint with a learning rate of its own, for which
+        # RLlib waits until the first update is over. A schedule goes on where the checkpoint is.
+        for optimizer, schedule in self._optimizer_lr_schedules.items():
+            if not schedule.use_schedule:
+                self._set_optimizer_lr(optimizer, schedule.get_current_value())
+
     @property
     def needs_autograd(self) -> bool:
         """Whether something in this learner differs from what the stacked update computes."""
