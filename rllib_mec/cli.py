@@ -186,6 +186,7 @@ def evaluate(
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results", "studies"))
 @click.option("--seeds", type=click.IntRange(min=1), help="Only so many of the file's seeds.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of each seed.")
+@click.option("--report/--no-report", default=True, help="Write OUT/report/FILE (default: yes).")
 @click.option("--address", help="A running Ray, for example auto or ray-head:6379.")
 @click.option("--num-cpus", type=int, help="CPUs of the Ray that is started.")
 @click.option("--num-gpus", type=int, help="GPUs of the Ray that is started.")
@@ -198,6 +199,7 @@ def study(
     out: Path,
     seeds: int | None,
     steps: int | None,
+    report: bool,
     address: str | None,
     num_cpus: int | None,
     num_gpus: int | None,
@@ -205,7 +207,12 @@ def study(
 ) -> int:
     """Train and evaluate the studies of a YAML file, or go on with them."""
     from rllib_mec.experiment.logs import quieten
+    from rllib_mec.experiment.report.command import report_command
+    from rllib_mec.experiment.report.figures import require_matplotlib
     from rllib_mec.experiment.study.spec import read_file
+
+    if report:
+        require_matplotlib()  # now, not after the hours that a study takes
 
     studies = read_file(file, seeds, steps)
     quieten(verbose)
@@ -220,7 +227,10 @@ def study(
         verbose=verbose,
         resume_command=shlex.join(["rllib", *arguments]),
     )
-    return run(studies, [units_of(each) for each in studies], out.absolute(), options)
+    status = run(studies, [units_of(each) for each in studies], out.absolute(), options)
+    if status == 0 and report:
+        report_command([out / each.name for each in studies], out / "report" / file.stem)
+    return status
 
 
 @cli.command()
