@@ -17,7 +17,7 @@ from rllib_mec.experiment.report.table import Row, Table, is_zero_shot
 CSS = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: #1a1a1a;
-  background: white; max-width: 75rem; margin: 0 auto; padding: 1.5rem; }
+  background: white; max-width: 80rem; margin: 0 auto; padding: 1.5rem; }
 h1, h2, h3 { line-height: 1.2; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; padding-bottom: 0.2rem; }
 p, li { max-width: 55rem; }
@@ -112,7 +112,7 @@ def _papers(row: Row, metric: str) -> str:
     if row["paper"] is None:
         return wording.NOTHING
     mark = "†" if row["paper"]["source"] == paper.FROM_MARGINS else ""
-    return wording.number(row["paper"][metric], wording.DIGITS[metric]) + mark
+    return wording.number(row["paper"][metric], 2) + mark  # as printed
 
 
 def _bounds(table: Table) -> str:
