@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from rllib_mec.errors import InputError
-from rllib_mec.experiment.report.results import METRICS, Curve
+from rllib_mec.experiment.report.results import Curve
 from rllib_mec.experiment.report.statistics import Values, iqm, iqm_band
 from rllib_mec.experiment.report.table import Row, Table
 from rllib_mec.experiment.report.wording import LABELS
+from rllib_mec.system import METRICS
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 LINES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1)), (0, (3, 1, 3, 3)))

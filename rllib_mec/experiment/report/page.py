@@ -11,8 +11,9 @@ from typing import Any
 from rllib_mec.experiment.progress import duration
 from rllib_mec.experiment.report import figures, paper, wording
 from rllib_mec.experiment.report.markdown import headline
-from rllib_mec.experiment.report.results import METRICS, Study
+from rllib_mec.experiment.report.results import Study
 from rllib_mec.experiment.report.table import Row, Table, is_zero_shot
+from rllib_mec.system import METRICS
 
 CSS = """
 :root { color-scheme: light; }
@@ -205,7 +206,7 @@ def _inline(svg: bytes, prefix: str, label: str) -> str:
 
 
 def _origins(studies: Iterable[Study]) -> str:
-    heads = ["study", "command", "wall time", "steps each", "versions"]
+    heads = ["study", "command", "core time", "steps each", "versions"]
     cells, specs = [], []
     for study in studies:
         origin = study.origin
@@ -213,7 +214,7 @@ def _origins(studies: Iterable[Study]) -> str:
             [
                 origin.name,
                 origin.command,
-                wording.NOTHING if origin.seconds is None else duration(origin.seconds),
+                wording.NOTHING if origin.core_seconds is None else duration(origin.core_seconds),
                 _count(origin.steps),
                 ", ".join(f"{name} {number}" for name, number in sorted(origin.versions.items())),
             ]

@@ -19,46 +19,24 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from rllib_mec.errors import InputError
-
-METRICS = ("reward", "total_delay_min", "perplexity", "emulator_changes")
-
-KINDS = ("trained", "baseline", "bound")
-
-RUNS = pa.schema(
-    [
-        pa.field("variant", pa.string(), nullable=False),
-        pa.field("algorithm", pa.string(), nullable=False),
-        pa.field("critic", pa.string()),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("trained_ues", pa.int64()),
-        pa.field("num_ues", pa.int64(), nullable=False),
-        pa.field("seed", pa.int64()),
-        pa.field("steps", pa.int64()),
-        pa.field("episodes", pa.int64(), nullable=False),
-        pa.field("reward", pa.float64(), nullable=False),
-        *(pa.field(metric, pa.float64()) for metric in METRICS[1:]),
-        *(pa.field(f"{metric}_se", pa.float64()) for metric in METRICS),
-    ]
+from rllib_mec.experiment.study.results import (
+    ABOUT,
+    CURVES,
+    CURVES_SCHEMA,
+    KINDS,
+    RUNS,
+    RUNS_SCHEMA,
+    TRAINED,
 )
-"""Columns of ``runs.parquet`` that are read, and which of them hold a value in every row."""
-
-CURVES = pa.schema(
-    [
-        pa.field("variant", pa.string(), nullable=False),
-        pa.field("num_ues", pa.int64(), nullable=False),
-        pa.field("seed", pa.int64(), nullable=False),
-        pa.field("steps", pa.int64(), nullable=False),
-        *(pa.field(metric, pa.float64(), nullable=False) for metric in METRICS),
-    ]
-)
-"""The same of ``curves.parquet``."""
+from rllib_mec.system import METRICS
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
     """One trained seed, or a baseline or bound, evaluated on one number of UEs.
 
-    variant: label, unique in the study. kind: one of KINDS.
+    variant: label, unique in the study. kind: one of
+        :data:`~rllib_mec.experiment.study.results.KINDS`.
     trained_ues, seed, steps: of the training; None where nothing was trained.
     episodes: unseen episodes of the evaluation.
     means, errors: mean over the episodes and its standard error for each of METRICS; None where
@@ -96,14 +74,14 @@ class Curve:
 class Origin(pydantic.BaseModel):
     """``study.json``: how the results came about.
 
-    seconds: wall time, None if unknown. steps: environment steps of each training.
+    core_seconds: of all units together, None if unknown. steps: environment steps of each training.
     """
 
     model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
 
     name: str = pydantic.Field(min_length=1)
     command: str
-    seconds: float | None
+    core_seconds: float | None
     steps: int
     versions: dict[str, str]
     spec: dict[str, Any]
@@ -132,14 +110,14 @@ def read_study(path: Path) -> Study:
     """
     if not path.is_dir():
         raise InputError(f"{path}: expected a directory with the results of a study")
-    for name in ("study.json", "runs.parquet", "curves.parquet"):
+    for name in (ABOUT, RUNS, CURVES):
         if not (path / name).is_file():
             raise InputError(f"{path}: expected the results of a study: there is no {name} in it")
     return Study(
         path,
-        _read_origin(path / "study.json"),
-        _runs(path / "runs.parquet"),
-        _curves(path / "curves.parquet"),
+        _read_origin(path / ABOUT),
+        _runs(path / RUNS),
+        _curves(path / CURVES),
     )
 
 
@@ -182,10 +160,10 @@ def _rows(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
 def _runs(file: Path) -> list[Run]:
     names = [field.name for field in dataclasses.fields(Run)][:-2]
     runs = []
-    for row in _rows(file, RUNS):
+    for row in _rows(file, RUNS_SCHEMA):
         if row["kind"] not in KINDS:
             raise InputError(f"{file}: kind {row['kind']!r}: expected one of {', '.join(KINDS)}")
-        if row["kind"] == "trained" and None in (row["seed"], row["trained_ues"]):
+        if row["kind"] == TRAINED and None in (row["seed"], row["trained_ues"]):
             raise InputError(f"{file}: {row['variant']}: expected seed and trained_ues of trained")
         means = {metric: row[metric] for metric in METRICS}
         errors = {metric: row[f"{metric}_se"] for metric in METRICS}
@@ -206,7 +184,7 @@ def _curves(file: Path) -> list[Curve]:
     def curve_of(row: dict[str, Any]) -> tuple[str, int, int]:
         return row["variant"], row["num_ues"], row["seed"]
 
-    rows = sorted(_rows(file, CURVES), key=lambda row: (*curve_of(row), row["steps"]))
+    rows = sorted(_rows(file, CURVES_SCHEMA), key=lambda row: (*curve_of(row), row["steps"]))
     curves = []
     for key, group in itertools.groupby(rows, curve_of):
         points = list(group)

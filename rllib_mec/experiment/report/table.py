@@ -8,7 +8,7 @@ from typing import Any
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.report import paper
-from rllib_mec.experiment.report.results import KINDS, METRICS, Run, Study
+from rllib_mec.experiment.report.results import Run, Study
 from rllib_mec.experiment.report.statistics import (
     Values,
     improvement_interval,
@@ -20,6 +20,8 @@ from rllib_mec.experiment.report.statistics import (
     probability_of_improvement,
     steps_to_score,
 )
+from rllib_mec.experiment.study.results import KINDS
+from rllib_mec.system import METRICS
 
 Row = dict[str, Any]
 

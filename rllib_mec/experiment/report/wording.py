@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rllib_mec.experiment.report import paper
-from rllib_mec.experiment.report.results import METRICS
 from rllib_mec.experiment.report.statistics import GOOD_SCORE, RESAMPLES
 from rllib_mec.experiment.report.table import Row, Table, is_zero_shot
+from rllib_mec.system import METRICS
 
 NOTHING = "-"
 

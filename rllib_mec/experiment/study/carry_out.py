@@ -16,8 +16,8 @@ from rllib_mec.experiment.evaluate import evaluate
 from rllib_mec.experiment.plan import Plan
 from rllib_mec.experiment.progress import STEPS, metrics_of
 from rllib_mec.experiment.study import results
-from rllib_mec.experiment.study.results import Row
-from rllib_mec.experiment.study.units import TRAINED, Unit
+from rllib_mec.experiment.study.results import TRAINED, Row
+from rllib_mec.experiment.study.units import Unit
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.stacked.trainable import MEMBERS
 

@@ -16,29 +16,38 @@ from rllib_mec.system import METRICS
 RUNS, CURVES, ABOUT = "runs.parquet", "curves.parquet", "study.json"
 """Files of a study's directory."""
 
-_WHAT = [
-    ("study", pyarrow.string()),
-    ("variant", pyarrow.string()),
-    ("algorithm", pyarrow.string()),
-    ("critic", pyarrow.string()),
-]
+KINDS = TRAINED, BASELINE, BOUND = "trained", "baseline", "bound"
+"""Of rows: what learns, what does not, and what no policy can exceed."""
+
+
+def _column(name: str, kind: pyarrow.DataType, always: bool = False) -> pyarrow.Field:
+    """Returns a column, and whether it always holds a value."""
+    return pyarrow.field(name, kind, nullable=not always)
+
+
+_WHAT = (
+    _column("study", pyarrow.string(), always=True),
+    _column("variant", pyarrow.string(), always=True),
+    _column("algorithm", pyarrow.string(), always=True),
+    _column("critic", pyarrow.string()),
+)
 
 RUNS_SCHEMA = pyarrow.schema(
     [
         *_WHAT,
-        ("kind", pyarrow.string()),
-        ("trained_ues", pyarrow.int32()),
-        ("num_ues", pyarrow.int32()),
-        ("seed", pyarrow.int64()),
-        ("steps", pyarrow.int64()),
-        ("episodes", pyarrow.int32()),
-        *((name, pyarrow.float64()) for name in METRICS),
-        *((f"{name}_se", pyarrow.float64()) for name in METRICS),
+        _column("kind", pyarrow.string(), always=True),
+        _column("trained_ues", pyarrow.int32()),
+        _column("num_ues", pyarrow.int32(), always=True),
+        _column("seed", pyarrow.int64()),
+        _column("steps", pyarrow.int64()),
+        _column("episodes", pyarrow.int32(), always=True),
+        *(_column(name, pyarrow.float64(), always=name == "reward") for name in METRICS),
+        *(_column(f"{name}_se", pyarrow.float64()) for name in METRICS),
     ]
 )
 """``runs.parquet``: a policy evaluated on a number of UEs.
 
-kind: trained, baseline or bound; ``trained_ues``, ``seed`` and ``steps`` are of what is trained.
+kind: one of :data:`KINDS`; ``trained_ues``, ``seed`` and ``steps`` are of what is trained.
 Metrics are means over ``episodes`` episodes that no training sees, and with ``_se`` the standard
 errors of these means; null where there is none: a bound has only a reward.
 """
@@ -46,10 +55,10 @@ errors of these means; null where there is none: a bound has only a reward.
 CURVES_SCHEMA = pyarrow.schema(
     [
         *_WHAT,
-        ("num_ues", pyarrow.int32()),
-        ("seed", pyarrow.int64()),
-        ("steps", pyarrow.int64()),
-        *((name, pyarrow.float32()) for name in METRICS),
+        _column("num_ues", pyarrow.int32(), always=True),
+        _column("seed", pyarrow.int64(), always=True),
+        _column("steps", pyarrow.int64(), always=True),
+        *(_column(name, pyarrow.float32(), always=True) for name in METRICS),
     ]
 )
 """``curves.parquet``: a training run after ``steps`` steps.

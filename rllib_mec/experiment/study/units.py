@@ -14,13 +14,11 @@ from rllib_mec.experiment import environments, settings
 from rllib_mec.experiment.plan import Plan, prepare
 from rllib_mec.experiment.spec import Experiment
 from rllib_mec.experiment.spec import make as make_experiment
+from rllib_mec.experiment.study.results import BASELINE, BOUND, TRAINED
 from rllib_mec.experiment.study.spec import Study, config_of, env_config_of
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.stacked.members import check_stackable
 from rllib_mec.registry import BOUNDS
-
-TRAINED, BASELINE, BOUND = "trained", "baseline", "bound"
-"""Kinds of units: what learns, what does not, and what no policy can exceed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Unit:
     """One thing to carry out: a variant trained on a number of UEs, or a baseline's episodes.
 
     study: the study's name. variant: its label in the study.
-    kind: :data:`TRAINED`, :data:`BASELINE` or :data:`BOUND`.
+    kind: one of :data:`~rllib_mec.experiment.study.results.KINDS`.
     form: of the experiment to train; for a baseline, ``env`` and ``env_config``.
     num_ues: trained on. tested: numbers of UEs to evaluate on.
     seeds: those that are trained together; none for baselines.

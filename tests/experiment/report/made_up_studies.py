@@ -20,7 +20,7 @@ def origin(name):
     return {
         "name": name,
         "command": f"rllib study tuned_examples/studies/{name}.yaml",
-        "seconds": 5025.5,
+        "core_seconds": 5025.5,
         "steps": 300_000,
         "versions": {"rllib_mec": "0.1.0", "ray": "2.60.0"},
         "spec": {"name": name, "seeds": [0, 1, 2, 3]},
@@ -77,7 +77,8 @@ def curve(run, rng, points=25):
     for steps in np.linspace(12_000, 300_000, points).astype(int):
         left = 80 * np.exp(-steps / 40_000) + rng.exponential(0.3)
         reached = row(run["variant"], run["algorithm"], run["num_ues"], run["reward"] - left)
-        same = {key: run[key] for key in ("variant", "algorithm", "critic", "num_ues", "seed")}
+        kept = ("study", "variant", "algorithm", "critic", "num_ues", "seed")
+        same = {key: run[key] for key in kept}
         rows.append({**same, "steps": int(steps), **{name: reached[name] for name in METRICS}})
     return rows
 
