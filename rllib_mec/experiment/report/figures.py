@@ -148,15 +148,17 @@ def _curves(axes: Any, table: Table, variants: Sequence[str], metric: str, num_u
         axes.axhline(row[metric]["iqm"], **REFERENCES[name], zorder=2)
         shown.append([row[metric]["iqm"]])
     _scale(axes, shown)
-    axes.set_xlabel("training steps")
+    # Most is learned in a small part of the training.
+    axes.set_xscale("log")
     axes.xaxis.set_major_formatter(_thousands)
-    axes.set_xlim(left=0)
+    axes.set_xlabel("training steps")
+    axes.margins(x=0.02)
 
 
 def _aligned(curves: Sequence[Curve], metric: str) -> tuple[Values, np.ndarray]:
     """Returns steps, (P,), that all seeds have been through and the metric there, (S, P)."""
     first, last = max(c.steps[0] for c in curves), min(c.steps[-1] for c in curves)
-    steps = np.linspace(first, max(first, last), POINTS)
+    steps = np.geomspace(first, max(first, last), POINTS)
     return steps, np.stack([np.interp(steps, c.steps, c.metrics[metric]) for c in curves])
 
 
@@ -253,7 +255,7 @@ def _scale(axes: Any, shown: Sequence[Values]) -> bool:
 
 
 def _thousands(value: float, _: int) -> str:
-    return f"{value / 1000:g}k" if value else "0"
+    return f"{value / 1000:g}k"
 
 
 def _colour(index: int) -> str:
