@@ -227,7 +227,11 @@ def study(
         verbose=verbose,
         resume_command=shlex.join(["rllib", *arguments]),
     )
-    status = run(studies, [units_of(each) for each in studies], out.absolute(), options)
+    changes = {"--seeds": seeds, "--steps": steps}
+    given = [str(part) for pair in changes.items() if pair[1] is not None for part in pair]
+    command = shlex.join(["rllib", "study", str(file), *given])
+    units = [units_of(each) for each in studies]
+    status = run(studies, units, out.absolute(), options, command)
     if status == 0 and report:
         report_command([out / each.name for each in studies], out / "report" / file.stem)
     return status

@@ -32,13 +32,18 @@ _UNIT = "unit.json"
 
 
 def run(
-    studies: Sequence[Study], units: Sequence[Sequence[Unit]], out: Path, options: Options
+    studies: Sequence[Study],
+    units: Sequence[Sequence[Unit]],
+    out: Path,
+    options: Options,
+    command: str,
 ) -> int:
     """Carries out what is missing of each study, and writes the results of those that are whole.
 
     Args:
         units: of each study.
         out: each study's results go to the directory there that has its name.
+        command: what makes the same results elsewhere.
 
     Returns:
         0, all went well; 1, some unit failed; 130, a signal ended the run.
@@ -55,7 +60,7 @@ def run(
             failed = _carry_out(missing, out, len(everything))
     for study, own in zip(studies, units, strict=True):
         if all(_is_there(unit, out) for unit in own):
-            _write(study, own, out, options)
+            _write(study, own, out, command)
     if interrupt.requested():
         interrupt.say(f"stopped; to continue: {options.resume_command}")
         return interrupt.EXIT_CODE
@@ -147,7 +152,7 @@ def _is_there(unit: Unit, out: Path) -> bool:
     return (_folder(unit, out) / results.RUNS).is_file()
 
 
-def _write(study: Study, units: Sequence[Unit], out: Path, options: Options) -> None:
+def _write(study: Study, units: Sequence[Unit], out: Path, command: str) -> None:
     """Writes the results of all units of a study as one."""
     folders = [_folder(unit, out) for unit in units]
     for name, schema in (
@@ -159,7 +164,7 @@ def _write(study: Study, units: Sequence[Unit], out: Path, options: Options) -> 
     seconds = sum(json.loads((folder / _UNIT).read_text())["seconds"] for folder in folders)
     description = {
         "name": study.name,
-        "command": options.resume_command,
+        "command": command,
         "core_seconds": round(seconds),
         "steps": study.form.steps,
         "versions": {
