@@ -1,6 +1,6 @@
 """The environment in all its forms: RLlib's MultiAgentEnv, batched arrays, PettingZoo views."""
 
-from rllib_mec.envs.agents import AGENTS, CASE_DECISION, EMULATOR_CONFIG
+from rllib_mec.envs.agents import AGENTS, CASE_DECISION, EMULATOR_CONFIG, ORCHESTRATOR
 from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
 from rllib_mec.envs.multi_agent import MECEnv, TurnBasedMECEnv, make_env
@@ -9,6 +9,7 @@ __all__ = [
     "AGENTS",
     "CASE_DECISION",
     "EMULATOR_CONFIG",
+    "ORCHESTRATOR",
     "BatchedMECEnv",
     "EnvConfig",
     "MECEnv",
