@@ -1,7 +1,11 @@
-"""The environment in all its forms: RLlib's MultiAgentEnv, batched arrays, PettingZoo views."""
+"""The environment in all its forms.
+
+RLlib's MultiAgentEnv, batched arrays, PettingZoo views, and the case decision as a Gymnasium Env.
+"""
 
 from rllib_mec.envs.agents import AGENTS, CASE_DECISION, EMULATOR_CONFIG, ORCHESTRATOR
 from rllib_mec.envs.batched import BatchedMECEnv
+from rllib_mec.envs.case_decision import BatchedCaseDecisionEnv, CaseDecisionEnv
 from rllib_mec.envs.config import EnvConfig
 from rllib_mec.envs.multi_agent import MECEnv, TurnBasedMECEnv, make_env
 
@@ -10,7 +14,9 @@ __all__ = [
     "CASE_DECISION",
     "EMULATOR_CONFIG",
     "ORCHESTRATOR",
+    "BatchedCaseDecisionEnv",
     "BatchedMECEnv",
+    "CaseDecisionEnv",
     "EnvConfig",
     "MECEnv",
     "TurnBasedMECEnv",
