@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from rllib_mec.baselines import best_retention, greedy
-from rllib_mec.envs import CASE_DECISION, EMULATOR_CONFIG, BatchedMECEnv
+from rllib_mec.envs import BatchedMECEnv
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 from rllib_mec.system import Scenario
@@ -60,7 +60,7 @@ class _SystemPolicy(abc.ABC):
         emulator: Any = retention
         if self.scenario.emulator_action == "keep_or_retention":
             emulator = {"keep": retention == env.simulator.cached, "retention": retention}
-        return {CASE_DECISION: server, EMULATOR_CONFIG: emulator}
+        return env.agents.join(server, emulator)
 
     @abc.abstractmethod
     def decide(self, env: BatchedMECEnv) -> tuple[Bools, Floats]:

@@ -1,7 +1,11 @@
-"""The environment in all its forms: RLlib's MultiAgentEnv, batched arrays, PettingZoo views."""
+"""The environment in all its forms.
 
-from rllib_mec.envs.agents import AGENTS, CASE_DECISION, EMULATOR_CONFIG
+RLlib's MultiAgentEnv, batched arrays, PettingZoo views, and the case decision as a Gymnasium Env.
+"""
+
+from rllib_mec.envs.agents import AGENTS, CASE_DECISION, EMULATOR_CONFIG, ORCHESTRATOR
 from rllib_mec.envs.batched import BatchedMECEnv
+from rllib_mec.envs.case_decision import BatchedCaseDecisionEnv, CaseDecisionEnv
 from rllib_mec.envs.config import EnvConfig
 from rllib_mec.envs.multi_agent import MECEnv, TurnBasedMECEnv, make_env
 
@@ -9,7 +13,10 @@ __all__ = [
     "AGENTS",
     "CASE_DECISION",
     "EMULATOR_CONFIG",
+    "ORCHESTRATOR",
+    "BatchedCaseDecisionEnv",
     "BatchedMECEnv",
+    "CaseDecisionEnv",
     "EnvConfig",
     "MECEnv",
     "TurnBasedMECEnv",

@@ -1,4 +1,4 @@
-"""The two agents: what they observe and how their actions are read.
+"""The agents: what they observe and how their actions are read.
 
 Everything here works on batches of environments, (B, …), and is shared by all forms of the
 environment: they differ only in who is asked when.
@@ -20,6 +20,7 @@ from rllib_mec.system.radio import Bools, Floats, path_gain
 CASE_DECISION = "case_decision"
 EMULATOR_CONFIG = "emulator_config"
 AGENTS = (CASE_DECISION, EMULATOR_CONFIG)
+ORCHESTRATOR = "orchestrator"
 
 Observation = NDArray[np.float32]
 
@@ -56,6 +57,9 @@ class Agents:
     ``keep_or_retention`` a ``Dict`` of ``keep``, ``MultiDiscrete([2] * N)``, and ``retention``.
     """
 
+    order: tuple[str, ...] = AGENTS
+    """The agents, in the order they decide."""
+
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         n = scenario.num_ues
@@ -80,6 +84,27 @@ class Agents:
         }
         typical_distance = np.sqrt(np.prod(scenario.distance_m))
         self._typical_gain_db = 10 * np.log10(path_gain(scenario, typical_distance))
+
+    def observe(self, simulator: Simulator) -> dict[str, Observation]:
+        """Returns what every agent observes before any has acted, (B, …) each."""
+        return {
+            CASE_DECISION: self.observe_case_decision(simulator),
+            EMULATOR_CONFIG: self.observe_emulator_config(simulator, None),
+        }
+
+    def read(self, actions: Mapping[str, Any], num_envs: int) -> tuple[Bools, Floats, Bools | None]:
+        """Returns z, (B, N), the retention, (B, N), and ``keep``, (B, N) or None.
+
+        Raises:
+            InputError: an action is missing, NaN, of the wrong shape or out of range.
+        """
+        server = self.read_case_decision(action_of(CASE_DECISION, actions), num_envs)
+        emulator = action_of(EMULATOR_CONFIG, actions)
+        return (server, *self.read_emulator_config(emulator, num_envs))
+
+    def join(self, case: Any, emulator: Any) -> dict[str, Any]:
+        """Returns the actions of every agent from the two decisions."""
+        return {CASE_DECISION: case, EMULATOR_CONFIG: emulator}
 
     def observe_case_decision(self, simulator: Simulator) -> Observation:
         """Returns the observation of ``case_decision``, (B, 4N)."""
@@ -149,6 +174,49 @@ class Agents:
             given = numbers.shape[1:] if numbers.shape[:1] == (num_envs,) else numbers.shape
             raise InputError(f"{where} has shape {given}: expected {shape[1:]}, one entry per UE")
         return numbers
+
+
+class Orchestrator(Agents):
+    """One agent, ``orchestrator``, that takes both decisions at once, for both agents' reward.
+
+    It observes what ``case_decision`` does, which holds all that ``emulator_config`` sees but the
+    case decision of the step. Its action is a ``Dict`` of ``case_decision`` and
+    ``emulator_config``, each the action of that agent: one branch for each decision, as in SABPPO
+    (arXiv 2310.17491).
+    """
+
+    order = (ORCHESTRATOR,)
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        self.observation_spaces = {ORCHESTRATOR: self.observation_spaces[CASE_DECISION]}
+        self.action_spaces = {ORCHESTRATOR: gym.spaces.Dict(self.action_spaces)}
+        self.action_slots = {}
+
+    def observe(self, simulator: Simulator) -> dict[str, Observation]:
+        return {ORCHESTRATOR: self.observe_case_decision(simulator)}
+
+    def read(self, actions: Mapping[str, Any], num_envs: int) -> tuple[Bools, Floats, Bools | None]:
+        action = action_of(ORCHESTRATOR, actions)
+        if not isinstance(action, Mapping) or set(action) != set(AGENTS):
+            raise InputError(
+                f"{ORCHESTRATOR} action = {action!r}: expected a dict of {' and '.join(AGENTS)}"
+            )
+        return super().read(action, num_envs)
+
+    def join(self, case: Any, emulator: Any) -> dict[str, Any]:
+        return {ORCHESTRATOR: super().join(case, emulator)}
+
+
+def action_of(agent: str, actions: Mapping[str, Any]) -> Any:
+    """Returns the action of one agent.
+
+    Raises:
+        InputError: there is none.
+    """
+    if agent not in actions:
+        raise InputError(f"actions {sorted(actions)}: expected an action of {agent}")
+    return actions[agent]
 
 
 def _bad_entry(where: str, numbers: Floats, bad: Bools, expected: str) -> InputError:

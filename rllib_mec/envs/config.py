@@ -9,6 +9,7 @@ from typing import Any
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.system import Scenario
 
+_ARRANGEMENTS = ("turn_based", "single_agent")
 _SCENARIO_KEYS = {field.name for field in dataclasses.fields(Scenario)} - {"name"}
 
 
@@ -19,29 +20,38 @@ class EnvConfig:
     scenario: the system to simulate.
     turn_based: False, both agents act in each step (HMPPO fills in the action of the first);
         True, the agents take turns, two steps per task, which any algorithm can train on.
+    single_agent: True, one agent takes both decisions at once.
     """
 
     scenario: Scenario
     turn_based: bool = False
+    single_agent: bool = False
 
     @classmethod
     def of(cls, env_config: Mapping[str, Any] | None) -> EnvConfig:
         """Parses ``{"scenario": name | path | mapping, "turn_based": bool, …}``.
 
-        Every other key is a field of :class:`~rllib_mec.system.Scenario` and overrides the
-        scenario's value, for example ``num_ues``.
+        ``single_agent`` is a bool, too. Every other key is a field of
+        :class:`~rllib_mec.system.Scenario` and overrides the scenario's value, for example
+        ``num_ues``.
 
         Raises:
             InputError: an unknown key, or a value that makes no sense.
         """
         values = dict(env_config or {})
         source = values.pop("scenario", "published")
-        turn_based = values.pop("turn_based", False)
-        if not isinstance(turn_based, bool):
-            raise InputError(f"env_config.turn_based = {turn_based!r}: expected true or false")
+        arrangement = {key: values.pop(key, False) for key in _ARRANGEMENTS}
+        for key, value in arrangement.items():
+            if not isinstance(value, bool):
+                raise InputError(f"env_config.{key} = {value!r}: expected true or false")
+        if all(arrangement.values()):
+            raise InputError(
+                "env_config.single_agent = True: expected false with turn_based, for which it "
+                "takes two agents"
+            )
         for key in values:
             if key not in _SCENARIO_KEYS:
                 raise unknown_name(
-                    "env_config key", key, _SCENARIO_KEYS | {"scenario", "turn_based"}
+                    "env_config key", key, _SCENARIO_KEYS | {"scenario", *_ARRANGEMENTS}
                 )
-        return cls(Scenario.of(source, **values), turn_based)
+        return cls(Scenario.of(source, **values), **arrangement)

@@ -1,4 +1,4 @@
-"""The environment as RLlib's ``MultiAgentEnv``, in both arrangements."""
+"""The environment as RLlib's ``MultiAgentEnv``, in all its arrangements."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import Any
 
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
-from rllib_mec.envs.agents import AGENTS, CASE_DECISION, EMULATOR_CONFIG, Agents
+from rllib_mec.envs.agents import (
+    CASE_DECISION,
+    EMULATOR_CONFIG,
+    Agents,
+    Orchestrator,
+    action_of,
+)
 from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
-from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario, Simulator
 
 EPISODE_METRICS = "episode_metrics"
@@ -18,39 +23,31 @@ EPISODE_METRICS = "episode_metrics"
 
 
 class _SingleMECEnv(MultiAgentEnv):
-    """What both arrangements share: one system, two agents, infos."""
+    """What all arrangements share: one system, its agents, infos."""
 
-    agent_order = AGENTS
-
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, mec_agents: Agents) -> None:
         super().__init__()
-        self.scenario = scenario
-        self.num_entities = scenario.num_ues
-        self.mec_agents = Agents(scenario)
-        self.agents = self.possible_agents = list(AGENTS)
+        self.scenario = mec_agents.scenario
+        self.num_entities = self.scenario.num_ues
+        self.mec_agents = mec_agents
+        self.agent_order = mec_agents.order
+        self.agents = self.possible_agents = list(mec_agents.order)
         self.observation_spaces = self.mec_agents.observation_spaces
         self.action_spaces = self.mec_agents.action_spaces
         self.action_slots = self.mec_agents.action_slots
-        self.simulator = Simulator(scenario)
+        self.simulator = Simulator(self.scenario)
 
-    def _observe(self, agent: str, server: Any = None) -> Any:
-        if agent == CASE_DECISION:
-            return self.mec_agents.observe_case_decision(self.simulator)[0]
-        return self.mec_agents.observe_emulator_config(self.simulator, server)[0]
+    def _observe(self) -> dict[str, Any]:
+        return {agent: o[0] for agent, o in self.mec_agents.observe(self.simulator).items()}
 
-    def _action(self, actions: Mapping[str, Any], agent: str) -> Any:
-        if agent not in actions:
-            raise InputError(f"actions {sorted(actions)}: expected an action of {agent}")
-        action = actions[agent]
-        if isinstance(action, Mapping):
-            return {key: [value] for key, value in action.items()}
-        return [action]
+    def _rewards(self, reward: Any) -> dict[str, float]:
+        return dict.fromkeys(self.agent_order, float(reward[0]))
 
     def _infos(self) -> dict[str, dict[str, Any]]:
         if not self.simulator.done:
             return {}
         metrics = {k: float(v[0]) for k, v in self.simulator.episode_metrics().items()}
-        return {agent: {EPISODE_METRICS: metrics} for agent in AGENTS}
+        return {agent: {EPISODE_METRICS: metrics} for agent in self.agent_order}
 
     def _ends(self) -> tuple[dict[str, bool], dict[str, bool]]:
         # Not agent by agent: RLlib takes an episode whose agents are all truncated one by one
@@ -59,7 +56,7 @@ class _SingleMECEnv(MultiAgentEnv):
 
 
 class MECEnv(_SingleMECEnv):
-    """Mobile edge orchestration; both agents act in each step.
+    """Mobile edge orchestration; all agents act in each step.
 
     ## Description
     A server and N UEs fine-tune a foundation model, one task of each UE per step. For every UE
@@ -70,10 +67,11 @@ class MECEnv(_SingleMECEnv):
     See :class:`~rllib_mec.envs.agents.Agents`. The observation of ``emulator_config`` has a slot
     for the action of ``case_decision`` in the same step; here it is empty (0), and
     ``action_slots`` says where it is, so that an algorithm that samples the agents in
-    ``agent_order`` can fill it in.
+    ``agent_order`` can fill it in. With ``single_agent`` there is one agent, see
+    :class:`~rllib_mec.envs.agents.Orchestrator`.
 
     ## Rewards
-    Both agents get omega_p * mean perplexity + omega_d * maximum delay (section IV-C).
+    Every agent gets omega_p * mean perplexity + omega_d * maximum delay (section IV-C).
 
     ## Episode End
     Truncated after ``num_tasks`` steps; never terminated: the agents do not see the clock, and the
@@ -83,25 +81,25 @@ class MECEnv(_SingleMECEnv):
     * v0: initial version.
     """
 
+    def __init__(self, scenario: Scenario, single_agent: bool = False) -> None:
+        super().__init__((Orchestrator if single_agent else Agents)(scenario))
+        self.single_agent = single_agent
+
     def batched(self, num_envs: int) -> BatchedMECEnv:
         """Returns the same environment for ``num_envs`` systems at once."""
-        return BatchedMECEnv({"scenario": self.scenario}, num_envs)
+        env_config = {"scenario": self.scenario, "single_agent": self.single_agent}
+        return BatchedMECEnv(env_config, num_envs)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         self.simulator.reset(seed)
-        return {agent: self._observe(agent) for agent in AGENTS}, {}
+        return self._observe(), {}
 
     def step(self, action_dict: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-        server = self.mec_agents.read_case_decision(self._action(action_dict, CASE_DECISION), 1)
-        retention, keep = self.mec_agents.read_emulator_config(
-            self._action(action_dict, EMULATOR_CONFIG), 1
-        )
-        outcome = self.simulator.step(server, retention, keep)
-        observations = {agent: self._observe(agent) for agent in AGENTS}
-        rewards = dict.fromkeys(AGENTS, float(outcome.reward[0]))
-        return (observations, rewards, *self._ends(), self._infos())
+        outcome = self.simulator.step(*self.mec_agents.read(_batch_of_one(action_dict), 1))
+        rewards = self._rewards(outcome.reward)
+        return (self._observe(), rewards, *self._ends(), self._infos())
 
 
 class TurnBasedMECEnv(_SingleMECEnv):
@@ -112,7 +110,7 @@ class TurnBasedMECEnv(_SingleMECEnv):
     """
 
     def __init__(self, scenario: Scenario) -> None:
-        super().__init__(scenario)
+        super().__init__(Agents(scenario))
         self._server: Any = None
 
     def reset(
@@ -120,23 +118,32 @@ class TurnBasedMECEnv(_SingleMECEnv):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         self.simulator.reset(seed)
         self._server = None
-        return {CASE_DECISION: self._observe(CASE_DECISION)}, {}
+        return self._observe_case_decision(), {}
 
     def step(self, action_dict: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+        actions = _batch_of_one(action_dict)
         if self._server is None:
-            action = self._action(action_dict, CASE_DECISION)
+            action = action_of(CASE_DECISION, actions)
             self._server = self.mec_agents.read_case_decision(action, 1)
-            observation = self._observe(EMULATOR_CONFIG, self._server)
+            observation = self.mec_agents.observe_emulator_config(self.simulator, self._server)[0]
             return ({EMULATOR_CONFIG: observation}, {}, *self._ends(), {})
-        action = self._action(action_dict, EMULATOR_CONFIG)
+        action = action_of(EMULATOR_CONFIG, actions)
         retention, keep = self.mec_agents.read_emulator_config(action, 1)
         outcome = self.simulator.step(self._server, retention, keep)
         self._server = None
         # At the end both agents need a last observation, to bootstrap from.
-        next_agents = AGENTS if self.simulator.done else (CASE_DECISION,)
-        observations = {agent: self._observe(agent) for agent in next_agents}
-        rewards = dict.fromkeys(AGENTS, float(outcome.reward[0]))
+        observations = self._observe() if self.simulator.done else self._observe_case_decision()
+        rewards = self._rewards(outcome.reward)
         return (observations, rewards, *self._ends(), self._infos())
+
+    def _observe_case_decision(self) -> dict[str, Any]:
+        return {CASE_DECISION: self.mec_agents.observe_case_decision(self.simulator)[0]}
+
+
+def _batch_of_one(action: Any) -> Any:
+    if isinstance(action, Mapping):
+        return {key: _batch_of_one(part) for key, part in action.items()}
+    return [action]
 
 
 def make_env(env_config: Mapping[str, Any] | None = None) -> MECEnv | TurnBasedMECEnv:
@@ -146,4 +153,6 @@ def make_env(env_config: Mapping[str, Any] | None = None) -> MECEnv | TurnBasedM
         InputError: an unknown key, or a value that makes no sense.
     """
     config = EnvConfig.of(env_config)
-    return (TurnBasedMECEnv if config.turn_based else MECEnv)(config.scenario)
+    if config.turn_based:
+        return TurnBasedMECEnv(config.scenario)
+    return MECEnv(config.scenario, config.single_agent)

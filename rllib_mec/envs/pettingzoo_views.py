@@ -211,6 +211,10 @@ aec_env = env
 
 def _scenario(env_config: dict[str, Any], turn_based: bool) -> Scenario:
     config = EnvConfig.of({"turn_based": turn_based, **env_config})
+    if config.single_agent:
+        raise InputError(
+            "env_config.single_agent = True: expected false, or the environment mec of RLlib"
+        )
     if config.turn_based != turn_based:
         other = "parallel_env" if turn_based else "env"
         raise InputError(

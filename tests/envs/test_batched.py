@@ -108,7 +108,10 @@ def test_random_and_hold_at_six_ues(draw_actions):
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
-        ({CASE_DECISION: np.zeros((2, 3))}, "actions has no emulator_config: expected one for"),
+        (
+            {CASE_DECISION: np.zeros((2, 3))},
+            r"actions \['case_decision'\]: expected an action of emulator_config",
+        ),
         (
             {CASE_DECISION: np.zeros((3, 3)), EMULATOR_CONFIG: np.full((2, 3), 0.5)},
             r"case_decision action has shape \(3, 3\): expected \(3,\), one entry per UE",

@@ -42,6 +42,11 @@ def test_the_env_config_is_left_as_it_is():
         ({"turn_base": True}, "unknown env_config key 'turn_base': did you mean 'turn_based'?"),
         ({"name": "mine"}, "unknown env_config key 'name': "),
         ({"turn_based": "yes"}, "env_config.turn_based = 'yes': expected true or false"),
+        ({"single_agent": 1}, "env_config.single_agent = 1: expected true or false"),
+        (
+            {"single_agent": True, "turn_based": True},
+            "env_config.single_agent = True: expected false with turn_based",
+        ),
         ({"scenario": "publishd"}, "unknown scenario 'publishd': did you mean 'published'?"),
         ({"num_ues": 0}, "scenario published.num_ues = 0: expected a whole number >= 1"),
     ],

@@ -230,6 +230,8 @@ def test_missing_actions_and_steps_after_the_end():
     [
         (env, {"turn_based": False}, r"turn_based = False: expected True, or parallel_env\(\)"),
         (parallel_env, {"turn_based": True}, r"turn_based = True: expected False, or env\(\)"),
+        (env, {"single_agent": True, "turn_based": False}, "single_agent = True: expected false"),
+        (parallel_env, {"single_agent": True}, "single_agent = True: expected false"),
         (env, {"num_ue": 3}, "unknown env_config key 'num_ue': did you mean 'num_ues'?"),
         (parallel_env, {"num_ues": 0}, "num_ues = 0: expected a whole number >= 1"),
     ],
