@@ -1,7 +1,6 @@
 """What the README says of the package is true."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ from rllib_mec.system import Scenario
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+STUDIES = sorted((ROOT / "tuned_examples" / "studies").glob("*.yaml"))
 EXAMPLES = sorted((ROOT / "tuned_examples").rglob("*.yaml"))
 
 
@@ -35,13 +35,28 @@ def test_the_scenario_table_holds_every_constant(field):
 
 
 def test_the_results_are_those_that_are_kept():
-    file = ROOT / "tests" / "benchmarks" / "published.py"
-    spec = importlib.util.spec_from_file_location("published", file)
-    published = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(published)
-    report = json.loads((published.RESULTS / "published_6ue.json").read_text())
-    assert published.table(report) in README
-    assert report["command"] in README
+    from rllib_mec.experiment.report.markdown import markdown
+    from rllib_mec.experiment.report.results import read_study
+    from rllib_mec.experiment.report.table import make_table
+
+    study = read_study(ROOT / "tuned_examples" / "studies" / "results" / "table1")
+    assert markdown(make_table(study, with_paper=True)) in README
+    assert study.origin.command in README
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_studies_can_be_run_and_their_results_are_kept(file):
+    from rllib_mec.experiment.report.results import read_study
+    from rllib_mec.experiment.study.spec import read_file
+    from rllib_mec.experiment.study.units import units_of
+
+    for study in read_file(file):
+        units = units_of(study)
+        kept = read_study(file.parent / "results" / study.name)
+        assert {run.variant for run in kept.runs} == {unit.variant for unit in units}
+        spec = study.form.model_dump(exclude_none=True)
+        assert kept.origin.spec == spec, "the study has been changed since it was run"
+    assert file.read_text(encoding="utf-8").startswith("# ")
 
 
 def test_the_speeds_are_those_that_are_kept():

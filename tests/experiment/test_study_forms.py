@@ -129,6 +129,16 @@ def test_a_base_is_shared(tmp_path):
         "lr": 0.2,
         "env_config": {"num_tasks": 5, "num_ues": 2},
     }
+    file.write_text(
+        "s: {env: mec, num_ues: [2], seeds: [0], steps: 80, config: {lr: 0.2}, "
+        "variants: {own: {run: HMPPO, base: ../base.yaml, config: {gamma: 0.7}}}}"
+    )
+    (made,) = read_file(file)
+    assert config_of(made.form, made.form.variants["own"], 2) == {
+        "gamma": 0.7,
+        "lr": 0.1,
+        "env_config": {"num_tasks": 5, "num_ues": 2},
+    }
     file.write_text(file.read_text().replace("base.yaml", "bse.yaml"))
     with pytest.raises(InputError, match=r"cannot read .*bse\.yaml"):
         read_file(file)

@@ -146,4 +146,4 @@ def test_only_what_is_missing_is_done(tmp_path):
     about = json.loads((out / "s" / "study.json").read_text())
     assert about["name"] == "s"
     assert about["spec"]["seeds"] == [4, 5]
-    assert about["core_seconds"] > 0
+    assert about["seconds"] > 0

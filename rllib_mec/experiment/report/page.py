@@ -206,7 +206,7 @@ def _inline(svg: bytes, prefix: str, label: str) -> str:
 
 
 def _origins(studies: Iterable[Study]) -> str:
-    heads = ["study", "command", "core time", "steps each", "versions"]
+    heads = ["study", "command", "time of all units", "steps each", "versions"]
     cells, specs = [], []
     for study in studies:
         origin = study.origin
@@ -214,7 +214,7 @@ def _origins(studies: Iterable[Study]) -> str:
             [
                 origin.name,
                 origin.command,
-                wording.NOTHING if origin.core_seconds is None else duration(origin.core_seconds),
+                wording.NOTHING if origin.seconds is None else duration(origin.seconds),
                 _count(origin.steps),
                 ", ".join(f"{name} {number}" for name, number in sorted(origin.versions.items())),
             ]

@@ -74,14 +74,14 @@ class Curve:
 class Origin(pydantic.BaseModel):
     """``study.json``: how the results came about.
 
-    core_seconds: of all units together, None if unknown. steps: environment steps of each training.
+    seconds: that the units took, summed up, None if unknown. steps: of each training.
     """
 
     model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
 
     name: str = pydantic.Field(min_length=1)
     command: str
-    core_seconds: float | None
+    seconds: float | None
     steps: int
     versions: dict[str, str]
     spec: dict[str, Any]

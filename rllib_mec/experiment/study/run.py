@@ -165,7 +165,7 @@ def _write(study: Study, units: Sequence[Unit], out: Path, command: str) -> None
     description = {
         "name": study.name,
         "command": command,
-        "core_seconds": round(seconds),
+        "seconds": round(seconds),
         "steps": study.form.steps,
         "versions": {
             "python": platform.python_version(),

@@ -16,10 +16,11 @@ A file holds one study or several, which are run together::
       variants:
         HMPPO: {run: HMPPO}
         no-horizon: {run: HMPPO, config: {gamma: 0.0}}   # goes on top of the shared settings
-        DQN: {run: DQN, env: mec-case-decision, shared: false, seeds: [0, 1, 2], steps: 50000}
+        DQN: {run: DQN, env: mec-case-decision, base: ../dqn.yaml, seeds: [0, 1], steps: 50000}
 
-``shared: false`` leaves the shared settings out, except for ``env_config``. The values of
-``evaluation`` above are its defaults, ``test_num_ues`` and ``baselines`` may be left out.
+A variant with a ``base`` of its own shares nothing but ``env_config``, nor does one with ``shared:
+false``. The values of ``evaluation`` above are its defaults; ``test_num_ues`` and ``baselines`` may
+be left out.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class VariantForm(Form):
 
     run: str
     env: str | None = None
+    base: str | None = None
     config: dict[str, Any] = pydantic.Field({})
     shared: bool = True
     seeds: _Seeds | None = None
@@ -129,6 +131,9 @@ def make(name: str, form: Any, source: Source | None = None) -> Study:
     for key in ("num_ues", "test_num_ues", "seeds", "baselines"):
         _check_distinct(getattr(checked, key) or [], source.place((key,)))
     for label, variant in checked.variants.items():
+        if variant.base is not None:
+            variant.config = _merged(_base(variant.base, source), variant.config)
+            variant.shared = False
         _check_distinct(variant.seeds or [], source.place(("variants", label, "seeds")))
         if "env_config" in variant.config and not isinstance(variant.config["env_config"], dict):
             raise InputError(

@@ -20,7 +20,7 @@ def origin(name):
     return {
         "name": name,
         "command": f"rllib study tuned_examples/studies/{name}.yaml",
-        "core_seconds": 5025.5,
+        "seconds": 5025.5,
         "steps": 300_000,
         "versions": {"rllib_mec": "0.1.0", "ray": "2.60.0"},
         "spec": {"name": name, "seeds": [0, 1, 2, 3]},

@@ -31,7 +31,7 @@ def refused(folder, *words):
 def test_what_was_written_is_read(folder):
     study = read_study(folder)
     assert study.name == "table1"
-    assert study.origin.core_seconds == 5025.5
+    assert study.origin.seconds == 5025.5
     assert len(study.runs) == 3 + 3 * 2
     assert {curve.steps.shape for curve in study.curves} == {(25,)}
     assert all((curve.steps[1:] > curve.steps[:-1]).all() for curve in study.curves)
@@ -94,8 +94,8 @@ def test_a_study_without_rows(folder):
         ("{", "Invalid JSON"),
         (json.dumps({}), "name: Field required"),
         (
-            json.dumps(studies.origin("x") | {"core_seconds": "long"}),
-            "core_seconds: Input should be",
+            json.dumps(studies.origin("x") | {"seconds": "long"}),
+            "seconds: Input should be",
         ),
     ],
 )
