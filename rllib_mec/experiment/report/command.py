@@ -10,7 +10,7 @@ import click
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.report import figures
-from rllib_mec.experiment.report.markdown import markdown
+from rllib_mec.experiment.report.markdown import further_markdown, markdown
 from rllib_mec.experiment.report.page import page
 from rllib_mec.experiment.report.results import Study, read_study
 from rllib_mec.experiment.report.table import make_table
@@ -62,6 +62,7 @@ def report_files(studies: Sequence[Study]) -> dict[str, bytes]:
     return {
         "table1.json": _json(table.to_dict()),
         "table1.md": markdown(table).encode(),
+        **({"studies.md": further_markdown(further).encode()} if further else {}),
         **drawings,
         "index.html": page(table, further, drawings).encode(),
     }

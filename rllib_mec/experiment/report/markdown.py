@@ -1,11 +1,11 @@
-"""The main table in Markdown, as the README quotes it."""
+"""The main table, and one of all further studies, in Markdown, as the README quotes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from rllib_mec.experiment.report import wording
-from rllib_mec.experiment.report.table import Row, Table
+from rllib_mec.experiment.report.table import Row, Table, is_zero_shot
 
 COLUMNS = (
     "UEs",
@@ -19,11 +19,22 @@ COLUMNS = (
     "paper's reward",
 )
 
+FURTHER_COLUMNS = (
+    "study",
+    "variant",
+    "UEs",
+    "seeds",
+    "steps each",
+    "reward [95 %]",
+    "score, IQM / worst",
+    "steps to 0.95, median / worst",
+)
+
 
 def headline(table: Table) -> list[Row]:
-    """Returns the rows that the paper's Table I has, or would have: trained, random and hold."""
+    """Returns what is trained, as in the paper's Table I, and between what it lies."""
     named = ("random", "hold")
-    return [r for r in table.own if r["kind"] == "trained" or r["algorithm"] in named]
+    return [r for r in table.own if r["kind"] != "baseline" or r["algorithm"] in named]
 
 
 def markdown(table: Table) -> str:
@@ -46,6 +57,29 @@ def markdown(table: Table) -> str:
                 )
             )
         )
+    return "\n".join(lines) + "\n"
+
+
+def further_markdown(tables: Sequence[Table]) -> str:
+    """Returns a table of all that is trained in further studies."""
+    lines = [_line(FURTHER_COLUMNS), _line("---" for _ in FURTHER_COLUMNS)]
+    for table in tables:
+        for row in (r for r in table.rows if r["kind"] == "trained"):
+            ues = row["num_ues"]
+            lines.append(
+                _line(
+                    (
+                        table.study.name,
+                        row["variant"],
+                        f"{row['trained_ues']} → {ues}" if is_zero_shot(row) else ues,
+                        row["seeds"],
+                        wording.number(row["steps"], 0),
+                        wording.with_interval(row["reward"], 2),
+                        wording.score(row),
+                        wording.steps_to_good(row),
+                    )
+                )
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -56,7 +56,7 @@ def test_kept_studies_are_reported_and_always_the_same(paths, files, tmp_path, m
         assert mpl.rcParams["font.size"] == 30
     assert capsys.readouterr().out.split() == [str(out / name) for name in files]
     assert {file.name: file.read_bytes() for file in out.iterdir()} == files
-    assert set(files) == FILES
+    assert set(files) == FILES | {"studies.md"}
 
 
 def test_the_json_is_strict(files):

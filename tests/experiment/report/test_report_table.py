@@ -5,7 +5,7 @@ import pytest
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.report import wording
-from rllib_mec.experiment.report.markdown import markdown
+from rllib_mec.experiment.report.markdown import further_markdown, markdown
 from rllib_mec.experiment.report.results import read_study
 from rllib_mec.experiment.report.table import make_table
 
@@ -156,7 +156,15 @@ def test_a_metric_that_only_some_seeds_have(tmp_path):
 
 def test_the_markdown_has_a_row_for_each_of_the_headline(table):
     lines = markdown(table).splitlines()
-    assert len(lines) == 2 + 2 * 5
+    assert len(lines) == 2 + 2 * 6
     assert len({line.count("|") for line in lines}) == 1
-    assert "| 8 | random |  | -197.00 [-197.20, -196.80] |" in lines[10]
-    assert lines[10].endswith("| 0.000 | -200.63 |")
+    assert "| 8 | random |  | -197.00 [-197.20, -196.80] |" in lines[11]
+    assert lines[11].endswith("| 0.000 | -200.63 |")
+    assert "| 8 | oracle |  | -103.50 |" in lines[13]
+
+
+def test_the_markdown_of_further_studies_has_what_is_trained(table):
+    lines = further_markdown([table, table]).splitlines()
+    assert len(lines) == 2 + 2 * 6
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[2].startswith("| table1 | HMPPO, decision_point | 6 | 4 | 300,000 | -102.99 [")
