@@ -31,7 +31,11 @@ ALGORITHMS: dict[str, Entry] = {
     ),
     "IPPO": Entry("rllib_mec.baselines:IPPOConfig", "the same PPO, with a critic for each agent"),
     "PPO": Entry(
-        "ray.rllib.algorithms.ppo:PPOConfig", "RLlib's own PPO (the mec environment: turn_based)"
+        "ray.rllib.algorithms.ppo:PPOConfig",
+        "RLlib's own PPO (the mec environment: turn_based or single_agent)",
+    ),
+    "DQN": Entry(
+        "ray.rllib.algorithms.dqn:DQNConfig", "RLlib's own DQN (the mec-case-decision environment)"
     ),
     "random": Entry("rllib_mec.baselines:RandomConfig", "uniformly random actions"),
     "hold": Entry(
@@ -50,8 +54,11 @@ ENVIRONMENTS: dict[str, Entry] = {
     "mec": Entry(
         "rllib_mec.envs:make_env", "mobile edge orchestration: case_decision and emulator_config"
     ),
+    "mec-case-decision": Entry(
+        "rllib_mec.envs:CaseDecisionEnv", "the case decision alone, one choice among 2^num_ues"
+    ),
 }
-"""What `env:` may name; each object maps an env_config to a ``MultiAgentEnv``."""
+"""What `env:` may name; each maps an env_config to a ``MultiAgentEnv`` or ``gymnasium.Env``."""
 
 
 def algorithm(name: str) -> Any:

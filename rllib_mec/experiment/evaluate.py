@@ -23,7 +23,7 @@ from rllib_mec.experiment import checkpoint, environments
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.runner_choice import why_not_batched
 from rllib_mec.hmppo.sampling.batched_env import batched
-from rllib_mec.hmppo.sampling.callbacks import reported_metrics
+from rllib_mec.hmppo.sampling.callbacks import episode_metrics
 
 Metrics = dict[str, NDArray[np.float64]]
 
@@ -94,9 +94,10 @@ def evaluate(
     loaded.config.callbacks_class = []  # those of training; they would also rule out batches
     loaded.config.output = None  # only training is recorded
     single = loaded.env.check(loaded.env_config)
-    if isinstance(loaded.config, HMPPOConfig) and not why_not_batched(loaded.config, single):
-        policy = checkpoint.trained_policy(loaded)
-        return _play(policy, batched(single, min(episodes, MOST_ENVS)), episodes, seed)
+    if not why_not_batched(loaded.config, single):
+        policy = checkpoint.trained_policy(loaded, single)
+        if policy is not None:
+            return _play(policy, batched(single, min(episodes, MOST_ENVS)), episodes, seed)
     return _sample(loaded, episodes, seed)
 
 
@@ -148,16 +149,9 @@ def _sample(loaded: checkpoint.Checkpoint, episodes: int, seed: int) -> Metrics:
     loaded.load_weights(
         dict(module.items()) if config.is_multi_agent else {"default_policy": module}
     )
-    rows = [_episode_metrics(e) for e in runner.sample(num_episodes=episodes, explore=False)]
+    rows = [episode_metrics(e) for e in runner.sample(num_episodes=episodes, explore=False)]
     runner.stop()
     return {name: np.array([row[name] for row in rows[:episodes]]) for name in rows[0]}
-
-
-def _episode_metrics(episode: Any) -> dict[str, float]:
-    if not hasattr(episode, "agent_episodes"):
-        return {"reward": float(episode.get_return())}
-    mean_return = float(episode.get_return()) / len(episode.agent_episodes)
-    return dict(reported_metrics(episode.get_infos(-1)) or {"reward": mean_return})
 
 
 def summarise(values: NDArray[np.float64]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _config(
         env = environment.check(config.env_config)
     if not {"policies", "policy_mapping_fn"} & values.keys():
         _one_module_per_agent(config, env)
-    _report_episode_metrics(config, env)
+    _report_episode_metrics(config)
     with settings.rllib_errors(experiment.place("config")):
         config.copy(copy_frozen=False).validate()
     return config
@@ -122,14 +122,11 @@ def _one_module_per_agent(config: Any, env: Any) -> None:
         config.multi_agent(policies=set(env.possible_agents), policy_mapping_fn=module_of_agent)
 
 
-def _report_episode_metrics(config: Any, env: Any) -> None:
+def _report_episode_metrics(config: Any) -> None:
     """Puts what the environment says about its episodes into the results of any algorithm."""
     from ray.rllib.callbacks.callbacks import RLlibCallback
-    from ray.rllib.env.multi_agent_env import MultiAgentEnv
     from ray.rllib.utils import force_list
 
-    if not isinstance(env, MultiAgentEnv):
-        return
     own = [c for c in force_list(config.callbacks_class) if c is not RLlibCallback]
     if not any(issubclass(c, EpisodeMetrics) for c in own):
         config.callbacks([*own, EpisodeMetrics])

@@ -130,8 +130,8 @@ def test_paths_may_be_relative(checkpoints, name, monkeypatch):
 @pytest.mark.ray
 def test_a_policy_acts_as_its_module_does(checkpoints):
     loaded = checkpoint.read(checkpoints["plain"], None, {})
-    policy = checkpoint.trained_policy(loaded)
-    env = loaded.env.check(loaded.env_config).batched(4)
+    single = loaded.env.check(loaded.env_config)
+    policy, env = checkpoint.trained_policy(loaded, single), single.batched(4)
     observations = env.reset(seed=0)
     actions = policy.act(env, observations)
     batch = {agent: {"obs": torch.as_tensor(value)} for agent, value in observations.items()}

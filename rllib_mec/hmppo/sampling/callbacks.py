@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 EPISODE_METRICS = "episode_metrics"
-"""Key of an agent's last infos, and of the results under ``env_runners``."""
+"""Key of the last infos, an agent's or a single one's, and of the results in ``env_runners``."""
 
 
 def reported_metrics(infos: Mapping[str, Mapping[str, Any]]) -> Mapping[str, float] | None:
@@ -16,11 +16,28 @@ def reported_metrics(infos: Mapping[str, Mapping[str, Any]]) -> Mapping[str, flo
     return next((info[EPISODE_METRICS] for info in infos.values() if EPISODE_METRICS in info), None)
 
 
-class EpisodeMetrics(RLlibCallback):
-    """Averages ``infos[agent]["episode_metrics"]`` over the last episodes.
+def episode_metrics(episode: Any, chunks: Sequence[Any] = ()) -> Mapping[str, float]:
+    """Returns what the environment says of an episode, or else its ``reward``.
 
-    An environment that reports none gets ``reward``, the team's return: the mean of its agents'
-    returns (RLlib's ``episode_return_mean`` is their sum).
+    That is the team's return: the mean of its agents' returns (RLlib's is their sum).
+
+    Args:
+        episode: RLlib's episode, of one agent or several, that has ended.
+        chunks: what came before, if the episode was cut into chunks.
+    """
+    infos = episode.get_infos(-1)
+    agents = getattr(episode, "agent_episodes", None)
+    reported = reported_metrics({"": infos} if agents is None else infos)
+    if reported is not None:
+        return reported
+    returns = sum(float(chunk.get_return()) for chunk in (*chunks, episode))
+    return {"reward": returns / max(len(agents or ()), 1)}
+
+
+class EpisodeMetrics(RLlibCallback):
+    """Averages the metrics of the last episodes, see :func:`episode_metrics`.
+
+    Of one agent whose environment reports none, RLlib's ``episode_return_mean`` says all.
     """
 
     def on_episode_end(
@@ -32,11 +49,9 @@ class EpisodeMetrics(RLlibCallback):
         metrics_logger: Any = None,
         **kwargs: Any,
     ) -> None:
-        reported = reported_metrics(episode.get_infos(-1))
-        if reported is None:
-            chunks = [*prev_episode_chunks, episode]
-            returns = sum(chunk.get_return() for chunk in chunks)
-            reported = {"reward": returns / max(len(episode.agent_episodes), 1)}
+        one_agent = not hasattr(episode, "agent_episodes")
+        if one_agent and EPISODE_METRICS not in episode.get_infos(-1):
+            return
         window = env_runner.config.metrics_num_episodes_for_smoothing
-        for name, value in reported.items():
+        for name, value in episode_metrics(episode, prev_episode_chunks).items():
             metrics_logger.log_value((EPISODE_METRICS, name), value, window=window)
