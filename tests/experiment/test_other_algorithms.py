@@ -35,6 +35,8 @@ FORMS = {
         },
     },
 }
+CART_POLE = {**FORMS["PPO"], "env": "CartPole-v1"}
+CART_POLE["config"] = {**CART_POLE["config"], "env_config": {}}
 FORMS["HMPPO"] = {**FORMS["PPO"], "run": "HMPPO"}
 
 
@@ -43,8 +45,8 @@ def train(ray_session):
     """Returns a function that trains an experiment's algorithm once: it and its results."""
     algorithms = []
 
-    def once(name):
-        (config,) = prepare(make(name.lower(), FORMS[name])).configs
+    def once(name, form=None):
+        (config,) = prepare(make(name.lower(), form or FORMS[name])).configs
         algorithms.append(config.build_algo())
         return algorithms[-1], algorithms[-1].train()
 
@@ -63,6 +65,13 @@ def test_training_and_evaluation_show_all_metrics(train, name, tmp_path, capsys)
     assert evaluate_command(str(tmp_path / "checkpoint"), None, {}, 3, 0, None) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(METRICS)
+
+
+@pytest.mark.ray
+def test_gymnasium_environments_that_report_nothing_have_rllib_s_own_return(train):
+    _, results = train("PPO", CART_POLE)
+    assert "episode_metrics" not in results["env_runners"]
+    assert results["env_runners"]["episode_return_mean"] > 0
 
 
 @pytest.mark.ray

@@ -35,7 +35,10 @@ def episode_metrics(episode: Any, chunks: Sequence[Any] = ()) -> Mapping[str, fl
 
 
 class EpisodeMetrics(RLlibCallback):
-    """Averages the metrics of the last episodes, see :func:`episode_metrics`."""
+    """Averages the metrics of the last episodes, see :func:`episode_metrics`.
+
+    Of one agent whose environment reports none, RLlib's ``episode_return_mean`` says all.
+    """
 
     def on_episode_end(
         self,
@@ -46,6 +49,9 @@ class EpisodeMetrics(RLlibCallback):
         metrics_logger: Any = None,
         **kwargs: Any,
     ) -> None:
+        one_agent = not hasattr(episode, "agent_episodes")
+        if one_agent and EPISODE_METRICS not in episode.get_infos(-1):
+            return
         window = env_runner.config.metrics_num_episodes_for_smoothing
         for name, value in episode_metrics(episode, prev_episode_chunks).items():
             metrics_logger.log_value((EPISODE_METRICS, name), value, window=window)
