@@ -111,7 +111,7 @@ def study_in(folder, file, out):
     )
 
 
-@pytest.mark.ray  # starts Ray twice: about 40 s
+@pytest.mark.ray  # starts Ray: about 20 s
 def test_only_what_is_missing_is_done(tmp_path):
     failing = {
         "run": "HMPPO",
@@ -131,10 +131,11 @@ def test_only_what_is_missing_is_done(tmp_path):
     assert "ValueError: it broke" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (out / "s" / "runs.parquet").exists()
-    rows = next((out / "s" / "units").glob("HMPPO*/runs.parquet"))
+    rows = next((out / "units").glob("HMPPO*/runs.parquet"))
     before = rows.stat().st_mtime_ns
 
-    file.write_text(json.dumps({"s": FORM}))
+    again = FORM | {"variants": {"the same": {"run": "HMPPO"}}}
+    file.write_text(json.dumps({"s": FORM, "other": again}))
     done = study_in(tmp_path, file, out)
     assert done.returncode == 0, done.stderr
     assert "3 units, 3 of them there already" in done.stdout
@@ -143,6 +144,10 @@ def test_only_what_is_missing_is_done(tmp_path):
     assert runs.schema == RUNS_SCHEMA
     assert len(runs) == 2 + 4
     assert parquet.read_schema(out / "s" / "curves.parquet") == CURVES_SCHEMA
+    others = parquet.read_table(out / "other" / "runs.parquet").to_pylist()
+    assert {row["variant"] for row in others} == {"hold", "the same"}
+    assert {row["study"] for row in others} == {"other"}
+    assert (out / "report" / "f" / "index.html").is_file()
     about = json.loads((out / "s" / "study.json").read_text())
     assert about["name"] == "s"
     assert about["spec"]["seeds"] == [4, 5]

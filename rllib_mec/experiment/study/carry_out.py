@@ -49,15 +49,15 @@ def carry_out(unit: Unit, folder: Path, say: Say) -> Done:
     """
     clock = _Clock()
     if unit.kind != TRAINED:
-        what = _what(unit, unit.variant, None) | {"kind": unit.kind, "episodes": unit.episodes}
+        what = _what(unit, None) | {"kind": unit.kind, "episodes": unit.episodes}
         env_config = unit.form["env_config"]
         runs = [
-            what | {"num_ues": n} | _evaluated(unit, unit.variant, env_config, n)
+            what | {"num_ues": n} | _evaluated(unit, unit.form["run"], env_config, n)
             for n in unit.tested
         ]
         return Done(runs, [], clock.seconds())
     curve, checkpoints, config = _trained(unit, folder, say, clock)
-    what = _what(unit, unit.form["run"], config.critic if isinstance(config, HMPPOConfig) else None)
+    what = _what(unit, config.critic if isinstance(config, HMPPOConfig) else None)
     runs = [
         what
         | {"kind": unit.kind, "trained_ues": unit.num_ues, "num_ues": n, "seed": seed}
@@ -70,11 +70,11 @@ def carry_out(unit: Unit, folder: Path, say: Say) -> Done:
     return Done(runs, curves, clock.seconds())
 
 
-def _what(unit: Unit, algorithm: str, critic: str | None) -> Row:
+def _what(unit: Unit, critic: str | None) -> Row:
     return {
         "study": unit.study,
         "variant": unit.variant,
-        "algorithm": algorithm,
+        "algorithm": unit.form["run"],
         "critic": critic,
     }
 

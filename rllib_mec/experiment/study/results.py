@@ -91,6 +91,6 @@ def write(path: Path, rows: Sequence[Row], schema: pyarrow.Schema) -> None:
     os.replace(aside, path)
 
 
-def read(paths: Sequence[Path], schema: pyarrow.Schema) -> list[Row]:
-    """Reads tables, one behind the other."""
-    return [row for path in paths for row in parquet.read_table(path, schema=schema).to_pylist()]
+def read(path: Path, schema: pyarrow.Schema) -> list[Row]:
+    """Returns the rows of a table."""
+    return parquet.read_table(path, schema=schema).to_pylist()

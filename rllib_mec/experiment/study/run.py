@@ -42,14 +42,15 @@ def run(
 
     Args:
         units: of each study.
-        out: each study's results go to the directory there that has its name.
+        out: each study's results go to the directory there that has its name, those of its
+            units below ``units``, where other studies find them, too.
         command: what makes the same results elsewhere.
 
     Returns:
         0, all went well; 1, some unit failed; 130, a signal ended the run.
     """
-    everything = [unit for own in units for unit in own]
-    missing = [unit for unit in everything if not _is_there(unit, out)]
+    everything = {unit.name: unit for own in units for unit in own}
+    missing = [unit for unit in everything.values() if not _is_there(unit, out)]
     interrupt.say(
         f"{', '.join(study.name for study in studies)}: {len(everything)} units, "
         f"{len(everything) - len(missing)} of them there already; results: {out}"
@@ -88,17 +89,17 @@ def _carry_out(missing: Sequence[Unit], out: Path, total: int) -> int:
                 done = ray.get(reference)
             except ray.exceptions.RayError as error:
                 failed += 1
-                interrupt.say(f"{place} {unit.study}/{unit.name} failed:", sys.stderr)
+                interrupt.say(f"{place} {unit.label}: failed:", sys.stderr)
                 interrupt.say(f"  {last_line(error)}", sys.stderr)
                 continue
             _keep(unit, done, out)
             reward = sum(row["reward"] for row in done.runs) / len(done.runs)
             taken = duration(time.monotonic() - started)
-            interrupt.say(f"{place} {taken}  {unit.study}/{unit.name}: reward {reward:.2f}")
+            interrupt.say(f"{place} {taken}  {unit.label}: reward {reward:.2f}")
         if said and time.monotonic() - line > SECONDS_BETWEEN_LINES:
             line = time.monotonic()
-            for name, words in said.items():
-                interrupt.say(f"  {name}: {words}")
+            for words in said.values():
+                interrupt.say(f"  {words}")
             said.clear()
     for reference in running:
         ray.cancel(reference, force=True)
@@ -129,7 +130,8 @@ def _task(unit: Unit, folder: str, board: Any) -> Done:
 
     def say(steps: int, reward: float) -> None:
         # Not waited for: Ray would lend the core of a task that waits to another one.
-        board.say.remote(unit.name, f"{steps:,}/{unit.steps:,} steps  reward {reward:.2f}")
+        words = f"{unit.label}: {steps:,}/{unit.steps:,} steps  reward {reward:.2f}"
+        board.say.remote(unit.name, words)
 
     return carry_out(unit, Path(folder), say)
 
@@ -145,7 +147,7 @@ def _keep(unit: Unit, done: Done, out: Path) -> None:
 
 
 def _folder(unit: Unit, out: Path) -> Path:
-    return out / unit.study / "units" / unit.name
+    return out / "units" / unit.name
 
 
 def _is_there(unit: Unit, out: Path) -> bool:
@@ -154,14 +156,18 @@ def _is_there(unit: Unit, out: Path) -> bool:
 
 def _write(study: Study, units: Sequence[Unit], out: Path, command: str) -> None:
     """Writes the results of all units of a study as one."""
-    folders = [_folder(unit, out) for unit in units]
+    (out / study.name).mkdir(exist_ok=True)
     for name, schema in (
         (results.RUNS, results.RUNS_SCHEMA),
         (results.CURVES, results.CURVES_SCHEMA),
     ):
-        rows = results.read([folder / name for folder in folders], schema)
+        rows = [
+            row | {"study": unit.study, "variant": unit.variant}
+            for unit in units
+            for row in results.read(_folder(unit, out) / name, schema)
+        ]
         results.write(out / study.name / name, rows, schema)
-    seconds = sum(json.loads((folder / _UNIT).read_text())["seconds"] for folder in folders)
+    seconds = sum(json.loads((_folder(unit, out) / _UNIT).read_text())["seconds"] for unit in units)
     description = {
         "name": study.name,
         "command": command,

@@ -25,9 +25,9 @@ from rllib_mec.registry import BOUNDS
 class Unit:
     """One thing to carry out: a variant trained on a number of UEs, or a baseline's episodes.
 
-    study: the study's name. variant: its label in the study.
+    study: the study's name. variant: its label in the study. They change nothing of the results.
     kind: one of :data:`~rllib_mec.experiment.study.results.KINDS`.
-    form: of the experiment to train; for a baseline, ``env`` and ``env_config``.
+    form: of the experiment to train; for a baseline ``run``, ``env`` and ``env_config``.
     num_ues: trained on. tested: numbers of UEs to evaluate on.
     seeds: those that are trained together; none for baselines.
     steps: of each seed. episodes, evaluation_seed: of the evaluation.
@@ -46,13 +46,24 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """A name for files, which changes with all that the results depend on."""
-        described = json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
-        parts = [self.variant, f"{self.num_ues}ue"]
+        """A name for files, which changes with all that the results depend on, and no more.
+
+        Units of the same name, of one study or of several, are carried out once.
+        """
+        what = dataclasses.asdict(self)
+        del what["study"], what["variant"]
+        described = json.dumps(what, sort_keys=True).encode()
+        parts = [self.form["run"], f"{self.num_ues}ue"]
         if len(self.seeds) == 1:
             parts.append(f"seed{self.seeds[0]}")
         parts.append(hashlib.sha256(described).hexdigest()[:8])
         return re.sub(r"[^\w.+-]+", "_", "-".join(parts))
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        seed = f", seed {self.seeds[0]}" if len(self.seeds) == 1 else ""
+        return f"{self.study}: {self.variant}, {self.num_ues} UEs{seed}"
 
     @property
     def stacked(self) -> bool:
@@ -101,7 +112,7 @@ def _baselines(study: Study) -> Iterator[Unit]:
                 study=study.name,
                 variant=name,
                 kind=BOUND if name in BOUNDS else BASELINE,
-                form={"env": form.env, "env_config": env_config},
+                form={"run": name, "env": form.env, "env_config": env_config},
                 num_ues=num_ues,
                 tested=(num_ues,),
                 seeds=(),
