@@ -125,7 +125,9 @@ def _write_table(plan: Plan, results: Any) -> None:
             }
         )
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
+    table = csv.DictWriter(
+        text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n"
+    )
     table.writeheader()
     table.writerows(rows)
     filesystem, path = storage(plan)

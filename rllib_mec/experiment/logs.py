@@ -15,6 +15,8 @@ def quieten(verbose: int) -> None:
     if verbose < 2:
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
+        # A resumed trial reports again what came after its last checkpoint.
+        warnings.filterwarnings("ignore", "The reported value is ignored", UserWarning)
         # Algorithms of RLlib cannot be given other settings while they are there.
         warnings.filterwarnings("ignore", "Consider boosting PBT performance", UserWarning)
         os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning,ignore::FutureWarning")
