@@ -13,7 +13,8 @@ from rllib_mec.system import Scenario
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STUDIES = sorted((ROOT / "tuned_examples" / "studies").glob("*.yaml"))
-EXAMPLES = sorted((ROOT / "tuned_examples").rglob("*.yaml"))
+RESULTS = ROOT / "tuned_examples" / "studies" / "results"
+EXAMPLES = sorted(set((ROOT / "tuned_examples").rglob("*.yaml")) - set(STUDIES))
 
 
 def _value(value):
@@ -35,13 +36,17 @@ def test_the_scenario_table_holds_every_constant(field):
 
 
 def test_the_results_are_those_that_are_kept():
-    from rllib_mec.experiment.report.markdown import markdown
+    from rllib_mec.experiment.report.markdown import further_markdown, markdown
     from rllib_mec.experiment.report.results import read_study
     from rllib_mec.experiment.report.table import make_table
 
-    study = read_study(ROOT / "tuned_examples" / "studies" / "results" / "table1")
-    assert markdown(make_table(study, with_paper=True)) in README
-    assert study.origin.command in README
+    folders = sorted(path for path in RESULTS.iterdir() if path.is_dir())
+    studies = {path.name: read_study(path) for path in folders}
+    main = studies.pop("table1")
+    assert markdown(make_table(main, with_paper=True)) in README
+    assert main.origin.command in README
+    kept = (RESULTS / "studies.md").read_text(encoding="utf-8")
+    assert kept == further_markdown([make_table(study) for study in studies.values()])
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
@@ -52,7 +57,7 @@ def test_studies_can_be_run_and_their_results_are_kept(file):
 
     for study in read_file(file):
         units = units_of(study)
-        kept = read_study(file.parent / "results" / study.name)
+        kept = read_study(RESULTS / study.name)
         assert {run.variant for run in kept.runs} == {unit.variant for unit in units}
         spec = study.form.model_dump(exclude_none=True)
         assert kept.origin.spec == spec, "the study has been changed since it was run"
