@@ -68,7 +68,7 @@ def _error(form: type[Form], source: Source, error: Any, old_names: OldNames) ->
 def _innermost(form: type[Form], path: tuple[Any, ...]) -> tuple[type[Form], tuple[Any, ...]]:
     """Returns the form that holds the last key of ``path``, and the path up to that key.
 
-    Behind a field that is no form, pydantic names members of unions and positions.
+    Behind a field that is no form, pydantic names positions, which stay, and members of unions.
     """
     taken = 0
     while taken < len(path):
@@ -76,6 +76,7 @@ def _innermost(form: type[Form], path: tuple[Any, ...]) -> tuple[type[Form], tup
         taken += 1
         inner = None if field is None else _form_of(field.annotation)
         if inner is None:
+            taken += len(path) > taken and isinstance(path[taken], int)
             break
         if typing.get_origin(field.annotation) is dict:  # type: ignore[union-attr]
             taken += 1  # the key of the entry

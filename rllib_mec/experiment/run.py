@@ -65,7 +65,7 @@ def run(plans: Sequence[Plan], options: Options) -> int:
     if options.resume and not any(tuners):
         raise InputError(f"nothing to resume in {plans[0].experiment.directory}")
     finished = [t is not None and resume.finished(p, t) for p, t in zip(plans, tuners, strict=True)]
-    ok = True
+    ok, started = True, False
     with contextlib.ExitStack() as stack:
         for plan, tuner, done in zip(plans, tuners, finished, strict=True):
             announce.before(plan, resuming=tuner is not None)
@@ -73,11 +73,13 @@ def run(plans: Sequence[Plan], options: Options) -> int:
                 interrupt.say(f"{plan.experiment.name} has finished already: nothing to resume")
                 ok &= announce.after(plan, tuner.get_results())
                 continue
-            if not ray.is_initialized():
-                stack.enter_context(ray_session(options))
+            if not started:
+                if not ray.is_initialized():
+                    stack.enter_context(ray_session(options))
                 stack.enter_context(interrupt.watching())
                 for each in plans:
                     _check_resources(each, options)
+                started = True
             plan.environment.register()
             results = (tuner or _new(plan, options)).fit()
             if interrupt.requested():

@@ -9,6 +9,7 @@ from rllib_mec.experiment.plan import prepare
 from rllib_mec.experiment.search_space import Space
 from rllib_mec.experiment.settings import apply
 from rllib_mec.experiment.spec import make
+from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
 
 
 def test_find_looks_into_mappings_and_lists():
@@ -97,6 +98,7 @@ def test_what_tune_resolves_is_what_the_setters_set():
         lr, hidden = in_trial.lr, in_trial.model_config["fcnet_hiddens"]
         seen.add((lr, *hidden))
         by_setters = type(plan.configs[0])().environment(env="CartPole-v1")
+        by_setters.callbacks([EpisodeMetrics])  # as prepare does, whatever the environment
         values = config | {
             "lr": lr,
             "lambda": 0.9,

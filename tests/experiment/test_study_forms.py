@@ -148,7 +148,7 @@ def test_a_base_is_shared(tmp_path):
     ("change", "message"),
     [
         ({"seed": [1]}, "seed: unknown key: did you mean 'seeds'"),
-        ({"num_ues": [0]}, "num_ues = 0"),
+        ({"num_ues": [0]}, "num_ues.0 = 0"),
         ({"num_ues": [6, 6]}, "6 comes twice"),
         ({"seeds": []}, "seeds = "),
         ({"steps": "many"}, "steps = 'many': expected a whole number"),
