@@ -46,6 +46,11 @@ def cli() -> None:
     """Train and evaluate with RLlib's new API stack."""
 
 
+_trust = click.option(
+    "--trust", is_flag=True, help="Run code that a checkpoint or a run of others' holds or names."
+)
+
+
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that all ways of training share; not given, they leave the file's values."""
     at_end = "--checkpoint-at-end/--no-checkpoint-at-end"
@@ -53,6 +58,8 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--storage-path", help="Where results go (default: ./results)."),
         click.option("--name", help="The experiment's name: results go to storage-path/name."),
         click.option("--resume", is_flag=True, help="Continue what storage-path/name holds."),
+        click.option("--restore", type=click.Path(path_type=Path), help="Begin at a checkpoint."),
+        _trust,
         click.option("--num-samples", type=int, help="Trials for each point of the grid."),
         click.option(
             "--checkpoint-freq", type=int, help="Iterations between checkpoints; 0: none."
@@ -86,6 +93,7 @@ def train(
     \b
     rllib train file tuned_examples/NAME.yaml
     rllib train --algo PPO --env CartPole-v1 --stop '{"training_iteration": 10}'
+    rllib train --restore CHECKPOINT --stop '{"training_iteration": 20}'
     """
     if context.invoked_subcommand is not None:
         for name in context.params:
@@ -96,14 +104,16 @@ def train(
     from rllib_mec.experiment.spec import make
     from rllib_mec.source import read_json
 
+    form = {"run": algo, "env": env, "config": read_json(config, "--config")}
+    if flags["restore"] is not None and (algo is None or env is None):
+        from rllib_mec.experiment.checkpoints.reading import experiment_of
+
+        saved = experiment_of(flags["restore"].absolute(), flags["trust"])
+        algo, env = algo or saved["run"], env or saved["env"]
+        form = {"run": algo, "env": env, "config": saved["config"] | form["config"]}
     if algo is None or env is None:
-        raise InputError("rllib train: expected `file F.yaml`, or --algo and --env")
-    form = {
-        "run": algo,
-        "env": env,
-        "config": read_json(config, "--config"),
-        "stop": read_json(stop, "--stop"),
-    }
+        raise InputError("rllib train: expected `file F.yaml`, --algo and --env, or --restore")
+    form["stop"] = read_json(stop, "--stop")
     name = flags.pop("name") or re.sub(r"[^\w.+-]+", "_", f"{algo}_{env}")
     return _train([make(name, form, flags=_form_flags(flags))], context.obj, flags)
 
@@ -143,19 +153,25 @@ def _train(experiments: list[Any], arguments: list[str], flags: dict[str, Any]) 
     from rllib_mec.experiment.logs import quieten
 
     quieten(flags["verbose"])
-    from rllib_mec.experiment.plan import prepare
+    from rllib_mec.experiment.plan import begin_at, prepare
     from rllib_mec.experiment.run import Options, run
 
     resume = [] if flags["resume"] else ["--resume"]
+    if flags["resume"] and flags["restore"]:
+        raise InputError("--restore begins a new run, --resume continues one: expected one of them")
     options = Options(
         address=flags["address"],
         num_cpus=flags["num_cpus"],
         num_gpus=flags["num_gpus"],
         resume=flags["resume"],
+        trust=flags["trust"],
         verbose=flags["verbose"],
         resume_command=shlex.join(["rllib", *arguments, *resume]),
     )
-    return run([prepare(experiment) for experiment in experiments], options)
+    plans = [prepare(experiment) for experiment in experiments]
+    if flags["restore"] is not None:
+        plans = [begin_at(plan, flags["restore"].absolute()) for plan in plans]
+    return run(plans, options)
 
 
 @cli.command()
@@ -165,8 +181,16 @@ def _train(experiments: list[Any], arguments: list[str], flags: dict[str, Any]) 
 @click.option("--episodes", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="A .json or .parquet file to write.")
+@_trust
 def evaluate(
-    *, target: str, env: str | None, config: str, episodes: int, seed: int, out: Path | None
+    *,
+    target: str,
+    env: str | None,
+    config: str,
+    episodes: int,
+    seed: int,
+    out: Path | None,
+    trust: bool,
 ) -> int:
     """Evaluate TARGET: a checkpoint, or a baseline or bound of `rllib list algorithms`."""
     from rllib_mec.experiment.logs import quieten
@@ -178,7 +202,7 @@ def evaluate(
     quieten(0)
     from rllib_mec.experiment.evaluate import evaluate_command
 
-    return evaluate_command(target, env, env_config, episodes, seed, out)
+    return evaluate_command(target, env, env_config, episodes, seed, out, trust)
 
 
 @cli.command()

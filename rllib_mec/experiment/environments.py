@@ -20,8 +20,11 @@ from typing import Any
 
 from rllib_mec.errors import InputError, did_you_mean
 from rllib_mec.registry import ENVIRONMENTS
+from rllib_mec.system import Scenario
 
 PETTINGZOO = "pettingzoo:"
+
+_YAML = (".yaml", ".yml")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,19 +84,42 @@ def resolve(name: str) -> Environment:
         return Environment(name, ENVIRONMENTS[name].load())
     if name.startswith(PETTINGZOO):
         return Environment(name, _pettingzoo(name.removeprefix(PETTINGZOO)))
-    if name in _gymnasium_ids():
+    if name in gymnasium_ids():
         return Environment(name, _gymnasium(name), registers=False)
     module, separator, attribute = name.rpartition(":" if ":" in name else ".")
     if not separator:
         raise _unknown(name)
     if ":" in name and not attribute.isidentifier():  # Gymnasium's module:Id-v0
         import_module(module, name)
-        if attribute in _gymnasium_ids():
+        if attribute in gymnasium_ids():
             return Environment(name, _gymnasium(name), registers=False)
         raise _unknown(name)
     if not module.split(".")[0].isidentifier():
         raise _unknown(name)
     return Environment(name, import_attribute(name))
+
+
+def scenario(name: str, env_config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns every constant of the system that an environment of this package simulates.
+
+    None for all other environments.
+    """
+    if name not in ENVIRONMENTS:
+        return None
+    simulated = getattr(ENVIRONMENTS[name].load()(dict(env_config)), "scenario", None)
+    return None if simulated is None else simulated.to_dict()
+
+
+def without_files(name: str, env_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an env_config with the scenario itself in place of the file that holds it.
+
+    Other machines, and whoever gets a checkpoint, need not have the file.
+    """
+    found = dict(env_config)
+    given = found.get("scenario")
+    if name in ENVIRONMENTS and isinstance(given, str) and given.endswith(_YAML):
+        found["scenario"] = Scenario.of(given).to_dict()
+    return found
 
 
 def import_attribute(name: str) -> Any:
@@ -136,7 +162,8 @@ def _gymnasium(name: str) -> Callable[[Mapping[str, Any]], Any]:
     return make
 
 
-def _gymnasium_ids() -> Mapping[str, Any]:
+def gymnasium_ids() -> Mapping[str, Any]:
+    """Returns what Gymnasium has registered, by id."""
     import gymnasium
 
     return gymnasium.registry
@@ -154,7 +181,7 @@ def _pettingzoo(module: str) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def _unknown(name: str) -> InputError:
-    hint = did_you_mean(name, [*ENVIRONMENTS, *_gymnasium_ids()])
+    hint = did_you_mean(name, [*ENVIRONMENTS, *gymnasium_ids()])
     return InputError(
         f"unknown env {name!r}:{hint} expected {', '.join(ENVIRONMENTS)}, a Gymnasium id, "
         f"package.module:Class or {PETTINGZOO}module"

@@ -20,7 +20,9 @@ from rllib_mec.baselines.episodes import play
 from rllib_mec.baselines.policies import POLICIES, make_policy
 from rllib_mec.envs import BatchedMECEnv
 from rllib_mec.errors import InputError, unknown_name
-from rllib_mec.experiment import checkpoint, environments
+from rllib_mec.experiment import environments
+from rllib_mec.experiment.checkpoints import reading
+from rllib_mec.experiment.checkpoints.policies import trained_policy
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.runner_choice import why_not_batched
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
@@ -43,8 +45,11 @@ def evaluate_command(
     episodes: int,
     seed: int,
     out: Path | None,
+    trust: bool = False,
 ) -> int:
     """Evaluates, prints a table and writes ``out``; returns the exit status.
+
+    ``trust``: see :func:`evaluate`.
 
     Raises:
         InputError: no such target or environment, or they do not fit each other.
@@ -53,7 +58,7 @@ def evaluate_command(
         raise InputError(f"--seed {seed}: expected a whole number >= 0")
     if out is not None and not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no directory {out.parent}")
-    metrics = evaluate(target, env, env_config, episodes, seed)
+    metrics = evaluate(target, env, env_config, episodes, seed, trust)
     summary = {name: summarise(values) for name, values in metrics.items()}
     width = max(map(len, summary))
     for name, row in summary.items():
@@ -65,7 +70,12 @@ def evaluate_command(
 
 
 def evaluate(
-    target: str, env: str | None, env_config: Mapping[str, Any], episodes: int, seed: int
+    target: str,
+    env: str | None,
+    env_config: Mapping[str, Any],
+    episodes: int,
+    seed: int,
+    trust: bool = False,
 ) -> Metrics:
     """Plays ``episodes`` episodes and returns their metrics, (episodes,) each.
 
@@ -74,6 +84,7 @@ def evaluate(
     Args:
         target: a baseline's or bound's name, or a checkpoint's directory.
         env, env_config: the environment; for a checkpoint, None and {} are what it was trained on.
+        trust: whether code that is in the checkpoint, or named by it, may run.
 
     Raises:
         InputError: no such target or environment, or they do not fit each other.
@@ -89,7 +100,7 @@ def evaluate(
             raise InputError(f"{target}: there is no such checkpoint")
         raise unknown_name("checkpoint or baseline", target, [*POLICIES, *BOUNDS])
     # RLlib takes relative paths for URIs.
-    loaded = checkpoint.read(path.absolute(), env, env_config)
+    loaded = reading.read(path.absolute(), env, env_config, trust)
     if isinstance(loaded.config, BaselineConfig):
         name = loaded.config.policy
         return _evaluate_named(name, loaded.env, loaded.env_config, episodes, seed)
@@ -97,7 +108,7 @@ def evaluate(
     loaded.config.output = None  # only training is recorded
     single = loaded.env.check(loaded.env_config)
     if not why_not_batched(loaded.config, single):
-        policy = checkpoint.trained_policy(loaded, single)
+        policy = trained_policy(loaded, single)
         if policy is not None:
             envs = batched(single, min(episodes, MOST_ENVS))
             return _in_batches(
@@ -173,7 +184,7 @@ def _in_batches(score: Scorer, num_envs: int, episodes: int, seed: int) -> Metri
     return {name: np.concatenate([part[name] for part in parts])[:episodes] for name in parts[0]}
 
 
-def _sample(loaded: checkpoint.Checkpoint, episodes: int, seed: int) -> Metrics:
+def _sample(loaded: reading.Checkpoint, episodes: int, seed: int) -> Metrics:
     """Plays episodes with RLlib's own runner, for all other algorithms and environments."""
     from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
     from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
@@ -189,8 +200,7 @@ def _sample(loaded: checkpoint.Checkpoint, episodes: int, seed: int) -> Metrics:
     config.freeze()
     default = MultiAgentEnvRunner if config.is_multi_agent else SingleAgentEnvRunner
     runner = (config.env_runner_cls or default)(config=config, worker_index=0)
-    if (loaded.path / "env_runner").is_dir():
-        runner.restore_from_path(loaded.path / "env_runner")
+    loaded.load_runner(runner)
     module = runner.module
     loaded.load_weights(
         dict(module.items()) if config.is_multi_agent else {"default_policy": module}

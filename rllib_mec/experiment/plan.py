@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rllib_mec import registry
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import environments, search_space, searchers, settings, stacking
+from rllib_mec.experiment.checkpoints import manifest
+from rllib_mec.experiment.checkpoints.trial import Recipe, saving
 from rllib_mec.experiment.spec import Experiment
 from rllib_mec.hmppo.config import module_of_agent
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
@@ -30,6 +34,8 @@ class Plan:
     scheduler: Tune's, or None for first come, first served.
     search_alg: Tune's, or None for independent draws and grids.
     members: of each trial, what they set besides; none: a trial is one run of the algorithm.
+    recipe: what checkpoints say of themselves.
+    begin_at: a checkpoint that trials go on from, or None.
     """
 
     experiment: Experiment
@@ -41,11 +47,14 @@ class Plan:
     scheduler: Any
     search_alg: Any
     members: list[dict[str, Any]]
+    recipe: Recipe
+    begin_at: str | None = None
 
-    @property
+    @functools.cached_property
     def trainable(self) -> Any:
         """What Tune runs: the ``Algorithm`` class, or a stack of them."""
-        return StackedTrial if self.members else self.configs[0].algo_class
+        kind = StackedTrial if self.members else self.configs[0].algo_class
+        return saving(kind, self.recipe, self.begin_at)
 
 
 def prepare(experiment: Experiment) -> Plan:
@@ -60,6 +69,10 @@ def prepare(experiment: Experiment) -> Plan:
     mutations = searchers.mutations(experiment, config_class)
     starts = {name: {s.kind: s.arguments} for name, s in mutations.items() if name not in own}
     values = {**own, **starts}
+    if isinstance(values.get("env_config"), Mapping):
+        with settings.rllib_errors(experiment.place("config", "env_config")):
+            env_config = environments.without_files(experiment.form.env, values["env_config"])
+        values["env_config"] = env_config
     spaces = search_space.find(values)
     if () in spaces:
         raise InputError(f"{experiment.place('config')}: a search space stands below a setting")
@@ -97,7 +110,26 @@ def prepare(experiment: Experiment) -> Plan:
         searchers.scheduler(experiment, mutated, num_trials),
         searchers.search_alg(experiment, spaces, stored),
         members,
+        Recipe(
+            experiment.form.run,
+            experiment.form.env,
+            search_space.fill(values, first),
+            {**stored, **{(name,): _stored(experiment, configs[0], (name,)) for name in mutations}},
+        ),
     )
+
+
+def begin_at(plan: Plan, checkpoint: Path) -> Plan:
+    """Returns a plan whose trials go on from a checkpoint, with the plan's own settings.
+
+    Raises:
+        InputError: the checkpoint is not whole, or none of this algorithm.
+    """
+    saved = manifest.check(checkpoint).experiment
+    if saved["run"] != plan.experiment.form.run or plan.members:
+        ours = f"a stack of {len(plan.members)}" if plan.members else plan.experiment.form.run
+        raise InputError(f"--restore {checkpoint}: is of {saved['run']}: expected one of {ours}")
+    return dataclasses.replace(plan, begin_at=str(checkpoint))
 
 
 def _config_class(name: str) -> Any:

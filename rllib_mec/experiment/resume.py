@@ -1,7 +1,8 @@
 """Continuing an experiment from its directory: what it was, and whether it is done.
 
 A resumed run keeps the settings that it began with, as Tune saved them; so that an edit of the
-file is not silently ignored, the form is kept in the directory too, as ``experiment.json``.
+file is not silently ignored, the form is kept in the directory too, as ``experiment.json``. What
+Tune saved are pickles: a directory that this user has not begun is resumed on ``--trust`` alone.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import pyarrow.fs
 from ray import tune
 
 from rllib_mec.errors import InputError
+from rllib_mec.experiment import known_runs
 from rllib_mec.experiment.interrupt import say
 from rllib_mec.experiment.plan import Plan
 
 RECORD = "experiment.json"
-"""The file in an experiment's directory that holds its form."""
+"""The file in an experiment's directory that holds its form, and the number of the run."""
+
+_NUMBER = "run_number"
 
 _KEPT = ("run", "env", "stop", "config", "num_samples", "seeds", "stack", "tune_config")
 """Parts of the form that a resumed run takes from its directory."""
@@ -29,20 +33,31 @@ def record(plan: Plan) -> None:
     """Writes the form of an experiment that begins."""
     filesystem, path = storage(plan)
     filesystem.create_dir(path)
+    number = known_runs.begin(plan.experiment.directory)
     with filesystem.open_output_stream(f"{path}/{RECORD}") as stream:
-        stream.write(json.dumps(_form(plan), indent=2).encode())
+        stream.write(json.dumps({_NUMBER: number, **_form(plan)}, indent=2).encode())
 
 
-def restore(plan: Plan) -> Any | None:
+def restore(plan: Plan, trust: bool) -> Any | None:
     """Returns the Tuner of an experiment that was begun before, or None if it was not.
 
+    Args:
+        trust: whether to unpickle what somebody else may have written.
+
     Raises:
-        InputError: the directory is damaged, or the form has been changed since.
+        InputError: the directory is damaged or another user's, or the form was changed since.
     """
     directory = plan.experiment.directory
     if not tune.Tuner.can_restore(directory):
         return None
-    _check_unchanged(plan)
+    before = _recorded(plan)
+    _check_unchanged(plan, before)
+    if not trust and not known_runs.is_known(directory, before.get(_NUMBER)):
+        raise InputError(
+            f"cannot resume {directory}: it was not begun here by this user, and Tune's state in "
+            "it is unpickled, which runs whatever code is in it: if you trust whoever wrote it, "
+            "add --trust; to go on from one of its checkpoints without, use --restore CHECKPOINT"
+        )
     try:
         return tune.Tuner.restore(
             directory, trainable=plan.trainable, resume_unfinished=True, resume_errored=True
@@ -62,15 +77,25 @@ def finished(plan: Plan, tuner: Any) -> bool:
     return results.num_terminated >= plan.num_trials
 
 
-def _check_unchanged(plan: Plan) -> None:
+def _recorded(plan: Plan) -> dict[str, Any]:
+    """Returns what :func:`record` has written; nothing, where Tune itself began a run."""
     filesystem, path = storage(plan)
     try:
         with filesystem.open_input_stream(f"{path}/{RECORD}") as stream:
-            before = dict(_flat(json.loads(stream.read())))
-    except FileNotFoundError:  # begun by Tune itself, without this command
-        return
+            content = json.loads(stream.read())
+    except FileNotFoundError:
+        return {}
     except ValueError as error:
         raise InputError(f"cannot resume: {path}/{RECORD} is damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"cannot resume: {path}/{RECORD} is damaged: expected a JSON object")
+    return content
+
+
+def _check_unchanged(plan: Plan, recorded: Mapping[str, Any]) -> None:
+    if not recorded:
+        return
+    before = dict(_flat({key: value for key, value in recorded.items() if key != _NUMBER}))
     now = dict(_flat(_form(plan)))
     for key in (*now, *before):
         if now.get(key) != before.get(key):

@@ -19,6 +19,7 @@ from ray import tune
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import announce, interrupt, resume
+from rllib_mec.experiment.checkpoints.newest import GoOnFromNewest
 from rllib_mec.experiment.plan import Plan
 from rllib_mec.experiment.progress import Progress
 
@@ -34,7 +35,7 @@ class Options:
     address: of a running Ray ("auto": the one on this machine); None starts one, unless the
         environment variable RAY_ADDRESS names one.
     num_cpus, num_gpus: of a Ray that is started; None, what the machine has.
-    resume: whether to continue what storage_path/name holds.
+    resume: whether to continue what storage_path/name holds; trust: also if somebody else began it.
     verbose: 0, 1 (workers' and Tune's logs) or 2 (all logs).
     resume_command: what the user is told to type after Ctrl-C.
     """
@@ -43,6 +44,7 @@ class Options:
     num_cpus: int | None = None
     num_gpus: int | None = None
     resume: bool = False
+    trust: bool = False
     verbose: int = 0
     resume_command: str = "rllib train … --resume"
 
@@ -61,7 +63,7 @@ def run(plans: Sequence[Plan], options: Options) -> int:
     Raises:
         InputError: there is nothing to resume, or Ray cannot be had or is too small.
     """
-    tuners = [resume.restore(plan) if options.resume else None for plan in plans]
+    tuners = [resume.restore(plan, options.trust) if options.resume else None for plan in plans]
     if options.resume and not any(tuners):
         raise InputError(f"nothing to resume in {plans[0].experiment.directory}")
     finished = [t is not None and resume.finished(p, t) for p, t in zip(plans, tuners, strict=True)]
@@ -189,6 +191,7 @@ def _new(plan: Plan, options: Options) -> Any:
             callbacks=[
                 Progress(experiment.stop, plan.num_trials, plan.searched),
                 interrupt.SaveOnInterrupt(),
+                GoOnFromNewest(),
             ],
             failure_config=tune.FailureConfig(max_failures=max_failures),
             checkpoint_config=tune.CheckpointConfig(

@@ -139,19 +139,24 @@ def grid_size(spaces: Mapping[KeyPath, Space]) -> int:
     return math.prod(len(s.arguments) for s in spaces.values() if s.kind == "grid_search")
 
 
+def at(value: Any, path: KeyPath) -> Any:
+    """Returns what nested mappings and lists have at a path.
+
+    >>> at({"model": {"widths": [8, 16]}}, ("model", "widths", 1))
+    16
+    """
+    for key in path:
+        value = value[key]
+    return value
+
+
 def drawn(config: Mapping[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
     """Returns what a trial's config has at the paths where trials differ, by dotted names.
 
     >>> drawn({"lr": 0.1, "_model_config": {"width": 8}}, [("lr",), ("_model_config", "width")])
     {'lr': 0.1, 'model_config.width': 8}
     """
-    values = {}
-    for path in paths:
-        value: Any = config
-        for key in path:
-            value = value[key]
-        values[".".join(map(str, path)).lstrip("_")] = value
-    return values
+    return {".".join(map(str, path)).lstrip("_"): at(config, path) for path in paths}
 
 
 def in_words(settings: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ray.rllib.algorithms.ppo import PPO
+from ray.rllib.core import COMPONENT_LEARNER_GROUP
 from ray.rllib.utils.metrics import (
     ALL_MODULES,
     ENV_RUNNER_RESULTS,
@@ -127,20 +128,22 @@ class HMPPO(PPO):
 
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         super().restore_from_path(path, *args, **kwargs)
-        self._discard_what_is_in_flight()
+        self._begin_anew_with_runners()
+
+    def set_state(self, state: Any) -> None:
+        super().set_state(state)
+        if COMPONENT_LEARNER_GROUP in state:
+            self._begin_anew_with_runners()
+
+    def _begin_anew_with_runners(self) -> None:
+        """Makes the runners sample from the policy that was restored."""
+        if self._ahead is not None:
+            self._ahead.discard()  # another policy has sampled it
         # RLlib drops the weights for a runner that is still busy with another piece of the
         # state, and runners ignore weights that are older than theirs. Either way they would
         # sample the next batch from another policy than the restored one.
         weights = learned_weights(self)
         self.env_runner_group.foreach_env_runner(lambda runner: load_weights(runner, weights))
-
-    def set_state(self, state: Any) -> None:
-        super().set_state(state)
-        self._discard_what_is_in_flight()
-
-    def _discard_what_is_in_flight(self) -> None:
-        if self._ahead is not None:
-            self._ahead.discard()  # another policy than the restored one has sampled it
 
 
 def timesteps(metrics: Any) -> dict[str, Any]:

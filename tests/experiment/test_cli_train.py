@@ -61,7 +61,7 @@ def rllib(capsys, *arguments):
     [
         (["lst"], "No such command 'lst'"),
         (["list", "foo"], "'foo' is not one of"),
-        (["train"], "expected `file F.yaml`, or --algo and --env"),
+        (["train"], "expected `file F.yaml`, --algo and --env, or --restore"),
         (["train", "file", "nowhere.yaml"], "cannot read nowhere.yaml"),
         (["train", "--seed", "1", "file", "f.yaml"], "--seed: options stand behind the file"),
         (["train", "--algo", "PPO", "--env", "CartPole-v1", "--config", "{x"], "not JSON"),
@@ -132,7 +132,7 @@ def test_evaluate_passes_its_arguments_on(capsys, tmp_path, monkeypatch):
     options = ["--config", '{"num_ues": 4}', "--episodes", "3", "--out", str(out)]
     status, _, _ = rllib(capsys, "evaluate", "hold", "--env", "mec", *options)
     assert status == 0
-    assert given == [("hold", "mec", {"num_ues": 4}, 3, 0, out)]
+    assert given == [("hold", "mec", {"num_ues": 4}, 3, 0, out, False)]
 
 
 @pytest.mark.ray

@@ -10,7 +10,8 @@ from pyarrow import parquet
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from rllib_mec.errors import InputError
-from rllib_mec.experiment import checkpoint
+from rllib_mec.experiment.checkpoints import reading
+from rllib_mec.experiment.checkpoints.policies import trained_policy
 from rllib_mec.experiment.evaluate import evaluate, evaluate_command, summarise
 from rllib_mec.hmppo import HMPPOConfig
 
@@ -20,7 +21,7 @@ METRICS = {"reward", "total_delay_min", "perplexity", "emulator_changes"}
 
 @pytest.fixture(scope="module")
 def checkpoints(ray_session, tmp_path_factory):
-    """Checkpoints of one iteration each: HMPPO (plain and shared over entities), and PPO."""
+    """Checkpoints of one iteration each, as RLlib itself writes them: HMPPO and PPO."""
     from ray.rllib.algorithms.ppo import PPOConfig
 
     from rllib_mec.hmppo.config import module_of_agent
@@ -56,7 +57,7 @@ def test_evaluation_adds_nothing_to_a_recording(ray_session, tmp_path):
         algorithm.save_to_path(str(tmp_path / "checkpoint"))
         algorithm.stop()
         before = sorted((tmp_path / "output").rglob("*"))
-        assert set(evaluate(str(tmp_path / "checkpoint"), None, {}, 2, 0)) == METRICS
+        assert set(evaluate(str(tmp_path / "checkpoint"), None, {}, 2, 0, trust=True)) == METRICS
         assert sorted((tmp_path / "output").rglob("*")) == before
         assert len(before) == 2 + (not batched)
 
@@ -126,7 +127,7 @@ def test_episodes_are_unseen_in_training():
 @pytest.mark.ray
 @pytest.mark.parametrize("name", ["plain", "shared", "turn_based"])
 def test_checkpoints_act_the_same_each_time(checkpoints, name):
-    first, second = (evaluate(str(checkpoints[name]), None, {}, 4, 0) for _ in range(2))
+    first, second = (evaluate(str(checkpoints[name]), None, {}, 4, 0, trust=True) for _ in range(2))
     assert set(first) == METRICS
     for metric in METRICS:
         assert len(first[metric]) == 4
@@ -137,15 +138,17 @@ def test_checkpoints_act_the_same_each_time(checkpoints, name):
 @pytest.mark.parametrize("name", ["plain", "turn_based"])
 def test_paths_may_be_relative(checkpoints, name, monkeypatch):
     monkeypatch.chdir(checkpoints[name].parent)
-    relative, absolute = (evaluate(str(p), None, {}, 2, 0) for p in (name, checkpoints[name]))
+    relative, absolute = (
+        evaluate(str(p), None, {}, 2, 0, trust=True) for p in (name, checkpoints[name])
+    )
     np.testing.assert_array_equal(relative["reward"], absolute["reward"])
 
 
 @pytest.mark.ray
 def test_a_policy_acts_as_its_module_does(checkpoints):
-    loaded = checkpoint.read(checkpoints["plain"], None, {})
+    loaded = reading.read(checkpoints["plain"], None, {}, trust=True)
     single = loaded.env.check(loaded.env_config)
-    policy, env = checkpoint.trained_policy(loaded, single), single.batched(4)
+    policy, env = trained_policy(loaded, single), single.batched(4)
     observations = env.reset(seed=0)
     actions = policy.act(env, observations)
     batch = {agent: {"obs": torch.as_tensor(value)} for agent, value in observations.items()}
@@ -172,7 +175,7 @@ def test_callbacks_of_training_are_not_run(checkpoints, tmp_path):
     algorithm.save_to_path(str(tmp_path / "checkpoint"))
     algorithm.stop()
     metrics, expected = (
-        evaluate(str(path), None, {}, 4, 0)
+        evaluate(str(path), None, {}, 4, 0, trust=True)
         for path in (tmp_path / "checkpoint", checkpoints["plain"])
     )
     np.testing.assert_array_equal(metrics["reward"], expected["reward"])
@@ -186,20 +189,20 @@ def test_what_was_sampled_ahead_in_training_is_scored_by_episodes(ray_session, t
     algorithm = config.training(sample_ahead=1).build_algo()
     algorithm.save_to_path(str(tmp_path))
     algorithm.stop()
-    assert set(evaluate(str(tmp_path), None, {}, 2, 0)) == METRICS
+    assert set(evaluate(str(tmp_path), None, {}, 2, 0, trust=True)) == METRICS
 
 
 @pytest.mark.ray
 def test_shared_actors_run_with_other_numbers_of_ues(checkpoints):
-    metrics = evaluate(str(checkpoints["shared"]), None, {"num_ues": 9}, 4, 0)
+    metrics = evaluate(str(checkpoints["shared"]), None, {"num_ues": 9}, 4, 0, trust=True)
     assert (metrics["total_delay_min"] > 0).all()
     with pytest.raises(InputError, match=r"do not fit env_config.*'num_ues': 9.*size mismatch"):
-        evaluate(str(checkpoints["plain"]), None, {"num_ues": 9}, 4, 0)
+        evaluate(str(checkpoints["plain"]), None, {"num_ues": 9}, 4, 0, trust=True)
 
 
 @pytest.mark.ray
 def test_single_agent_checkpoints_are_scored_too(checkpoints):
-    metrics = evaluate(str(checkpoints["single_agent"]), None, {}, 3, 0)
+    metrics = evaluate(str(checkpoints["single_agent"]), None, {}, 3, 0, trust=True)
     assert metrics["reward"].shape == (3,)
     assert (metrics["reward"] >= 1).all()
 
@@ -210,12 +213,12 @@ def test_damaged_checkpoints_are_refused(checkpoints, tmp_path):
     shutil.copytree(checkpoints["plain"], damaged)
     shutil.rmtree(damaged / "learner_group" / "learner" / "rl_module" / "case_decision")
     with pytest.raises(InputError, match="no weights of case_decision"):
-        evaluate(str(damaged), None, {}, 2, 0)
+        evaluate(str(damaged), None, {}, 2, 0, trust=True)
     (damaged / "class_and_ctor_args.pkl").write_bytes(b"\x80\x05")
     with pytest.raises(InputError, match="the checkpoint cannot be read"):
-        evaluate(str(damaged), None, {}, 2, 0)
-    with pytest.raises(InputError, match="expected a checkpoint directory"):
-        evaluate(str(tmp_path), None, {}, 2, 0)
+        evaluate(str(damaged), None, {}, 2, 0, trust=True)
+    with pytest.raises(InputError, match="expected a checkpoint, with manifest"):
+        evaluate(str(tmp_path), None, {}, 2, 0, trust=True)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_mec.experiment import checkpoint
+from rllib_mec.experiment.checkpoints import reading
+from rllib_mec.experiment.checkpoints.policies import trained_policy
 from rllib_mec.experiment.evaluate import evaluate, evaluate_command
 from rllib_mec.experiment.plan import prepare
 from rllib_mec.experiment.spec import make
@@ -62,7 +63,7 @@ def test_training_and_evaluation_show_all_metrics(train, name, tmp_path, capsys)
     assert set(results["env_runners"]["episode_metrics"]) == set(METRICS)
     algorithm.save_to_path(str(tmp_path / "checkpoint"))
     capsys.readouterr()
-    assert evaluate_command(str(tmp_path / "checkpoint"), None, {}, 3, 0, None) == 0
+    assert evaluate_command(str(tmp_path / "checkpoint"), None, {}, 3, 0, None, trust=True) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(METRICS)
 
@@ -85,7 +86,10 @@ def test_a_dqn_that_keeps_all_local_scores_what_hold_does(train, tmp_path):
         *_, bias = module.af.parameters()
         bias[0] = 1.0
     algorithm.save_to_path(str(tmp_path))
-    learned, hold = evaluate(str(tmp_path), None, {}, 7, 3), evaluate("hold", "mec", TINY, 7, 3)
+    learned, hold = (
+        evaluate(str(tmp_path), None, {}, 7, 3, trust=True),
+        evaluate("hold", "mec", TINY, 7, 3),
+    )
     for metric in METRICS:
         np.testing.assert_array_equal(learned[metric], hold[metric])
 
@@ -94,9 +98,9 @@ def test_a_dqn_that_keeps_all_local_scores_what_hold_does(train, tmp_path):
 def test_ppo_acts_on_its_modes_scaled_to_the_spaces(train, tmp_path):
     algorithm, _ = train("PPO")
     algorithm.save_to_path(str(tmp_path))
-    loaded = checkpoint.read(tmp_path, None, {})
+    loaded = reading.read(tmp_path, None, {}, trust=True)
     env = loaded.env.check(loaded.env_config)
-    policy, batch = checkpoint.trained_policy(loaded, env), env.batched(4)
+    policy, batch = trained_policy(loaded, env), env.batched(4)
     observations = batch.reset(seed=0)
     action = policy.act(batch, observations)["orchestrator"]
     observed = {"obs": torch.as_tensor(observations["orchestrator"])}
@@ -115,6 +119,6 @@ def test_agents_with_a_mapping_of_their_own_are_left_to_rllib(train, tmp_path):
     """Such a mapping may ask for RLlib's episode, which batches do not have."""
     algorithm, _ = train("PPO")
     algorithm.save_to_path(str(tmp_path))
-    loaded = checkpoint.read(tmp_path, None, {})
+    loaded = reading.read(tmp_path, None, {}, trust=True)
     loaded.config.multi_agent(policy_mapping_fn=lambda agent, episode, **kwargs: agent)
-    assert checkpoint.trained_policy(loaded, loaded.env.check(loaded.env_config)) is None
+    assert trained_policy(loaded, loaded.env.check(loaded.env_config)) is None

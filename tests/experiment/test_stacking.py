@@ -20,7 +20,7 @@ def plan(**change):
 def test_seeds_are_members_of_one_trial():
     made = plan(seeds=[0, 5])
     assert made.members == [{"seed": 0}, {"seed": 5}]
-    assert made.trainable is StackedTrial
+    assert issubclass(made.trainable, StackedTrial)
     assert made.num_trials == 1
     assert made.param_space["members"] == made.members
 

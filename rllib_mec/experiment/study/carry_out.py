@@ -132,7 +132,7 @@ def _train(
     trial = plan.trainable(config=plan.param_space)
     try:
         if saved is not None:
-            trial.restore(str(saved / _STATE))
+            trial.load_checkpoint(str(saved / _STATE))
         last_save = time.monotonic()
         steps = 0
         while steps < unit.steps:

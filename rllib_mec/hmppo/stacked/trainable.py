@@ -39,6 +39,9 @@ class StackedTrial(Trainable):
     Its results are means over the members, and under ``members/NAME`` each one's own.
     ``num_env_steps_sampled_lifetime`` counts the steps of one member: all take equally many. A
     checkpoint holds a directory for each member, which is an ordinary checkpoint of the algorithm.
+
+    Attributes:
+        names, members: each member's name, and what it sets.
     """
 
     @classmethod
@@ -47,9 +50,9 @@ class StackedTrial(Trainable):
         return config_class().algo_class.default_resource_request(shared)
 
     def setup(self, config: dict[str, Any]) -> None:
-        config_class, members, shared = _taken_apart(config)
-        self.names = names_of(members)
-        self.training = StackedTraining(config_class().update_from_dict(shared), members)
+        config_class, self.members, shared = _taken_apart(config)
+        self.names = names_of(self.members)
+        self.training = StackedTraining(config_class().update_from_dict(shared), self.members)
 
     def step(self) -> dict[str, Any]:
         results = self.training.train()

@@ -1,0 +1,79 @@
+"""Which checkpoint a trial goes on from when a run is resumed: the newest that is whole.
+
+Tune knows those checkpoints that its driver had heard of when it last saved its own state. Others
+may have been written since, and those that it knows may have been damaged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Callback, Checkpoint
+
+from rllib_mec.errors import InputError
+from rllib_mec.experiment.checkpoints import manifest
+from rllib_mec.experiment.interrupt import say
+
+_NAME = re.compile(r"checkpoint_(\d+)")
+
+
+def newest(filesystem: pyarrow.fs.FileSystem, path: str) -> _TrainingResult | None:
+    """Returns the newest whole checkpoint in a trial's directory, and says which are not whole."""
+    for checkpoint in _checkpoints(filesystem, path):
+        try:
+            with checkpoint.as_directory() as directory:
+                about = manifest.check(Path(directory))
+        except (InputError, OSError) as error:
+            say(f"passed over {checkpoint.path}: {str(error).partition(': ')[2] or error}")
+            continue
+        return _TrainingResult(checkpoint, dict(about.progress))
+    return None
+
+
+class GoOnFromNewest(Callback):
+    """Gives the trials of a resumed run, before they start, their newest whole checkpoint."""
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._done:
+            return
+        self._done = True
+        for trial in trials:
+            if trial.status in (trial.PENDING, trial.PAUSED):
+                _choose(trial)
+
+
+def _choose(trial: Any) -> None:
+    storage, manager = trial.storage, trial.run_metadata.checkpoint_manager
+    known = manager.latest_checkpoint_result
+    own = known is None or known.checkpoint.path.startswith(f"{storage.trial_fs_path}/")
+    if not own:  # population based training had given it the checkpoint of another trial
+        return
+    found = newest(storage.storage_filesystem, storage.trial_fs_path)
+    path = found.checkpoint.path if found else None
+    if known is not None and known.checkpoint.path == path:
+        return
+    if known is not None and found is None:
+        say(f"{trial.trial_id}: no checkpoint is whole, it starts from the beginning")
+    manager._latest_checkpoint_result = found
+    kept = [r for r in manager._checkpoint_results if r is not known]
+    manager._checkpoint_results = [*kept, found] if found and found not in kept else kept
+
+
+def _checkpoints(filesystem: pyarrow.fs.FileSystem, path: str) -> Iterator[Checkpoint]:
+    """Yields what a trial's directory holds under the names of checkpoints, newest first."""
+    selector = pyarrow.fs.FileSelector(path, allow_not_found=True)
+    numbered = [
+        (int(match[1]), entry.path)
+        for entry in filesystem.get_file_info(selector)
+        if (match := _NAME.fullmatch(entry.base_name))
+    ]
+    for _, found in sorted(numbered, reverse=True):
+        yield Checkpoint(found, filesystem)

@@ -1,0 +1,89 @@
+"""What checkpoints have learned, ready to act in batches of environments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.rl_module import RLModule
+from ray.rllib.utils.numpy import convert_to_numpy
+from ray.rllib.utils.spaces.space_utils import get_base_struct_from_space, unsquash_action
+
+from rllib_mec.experiment.checkpoints.reading import Checkpoint
+from rllib_mec.hmppo import HMPPOConfig
+from rllib_mec.hmppo.config import module_of_agent
+from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
+
+
+class TeamPolicy:
+    """A team of HMPPO or IPPO that acts deterministically."""
+
+    def __init__(self, module: JointPolicy) -> None:
+        self.module = module
+
+    def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
+        tensors = {agent: torch.as_tensor(value) for agent, value in observations.items()}
+        actions, _, _ = self.module.act(tensors, explore=False)
+        codecs = self.module.team.codecs
+        return {agent: codecs[agent].to_env(flat.numpy()) for agent, flat in actions.items()}
+
+
+class ModulesPolicy:
+    """RLModules of RLlib's other algorithms that act deterministically, each agent for itself.
+
+    Args:
+        modules: the module of each agent.
+    """
+
+    def __init__(self, modules: Mapping[str, RLModule]) -> None:
+        self.modules = modules
+
+    def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            agent: self._action(self.modules[agent], observation, env.action_spaces[agent])
+            for agent, observation in observations.items()
+        }
+
+    @staticmethod
+    def _action(module: RLModule, observation: Any, space: Any) -> Any:
+        with torch.no_grad():
+            out = module.forward_inference({Columns.OBS: torch.as_tensor(observation)})
+        # Some modules decide, as DQN's; others leave that to whoever asks.
+        actions = out.get(Columns.ACTIONS)
+        if actions is None:
+            form = module.get_inference_action_dist_cls()
+            actions = form.from_logits(out[Columns.ACTION_DIST_INPUTS]).to_deterministic().sample()
+        return unsquash_action(convert_to_numpy(actions), get_base_struct_from_space(space))
+
+
+def trained_policy(checkpoint: Checkpoint, env: Any) -> TeamPolicy | ModulesPolicy | None:
+    """Builds what a checkpoint has learned for its environment, to act in batches of it.
+
+    Args:
+        env: one environment.
+
+    Returns:
+        None for what RLlib itself has to ask step by step: modules with a memory, and agents
+        that are mapped to modules in a way of their own.
+
+    Raises:
+        InputError: the weights do not fit.
+    """
+    config = checkpoint.config
+    config.validate()
+    if isinstance(config, HMPPOConfig):
+        team = config.get_multi_rl_module_spec(inference_only=True).build()
+        checkpoint.load_weights(dict(team.items()))
+        return TeamPolicy(team)
+    modules = dict(config.get_multi_rl_module_spec(env=env, inference_only=True).build().items())
+    own_mapping = config.is_multi_agent and config.policy_mapping_fn is not module_of_agent
+    if own_mapping or any(module.is_stateful() for module in modules.values()):
+        return None
+    checkpoint.load_weights(modules)
+    if not config.is_multi_agent:
+        modules = dict.fromkeys(env.batched(1).action_spaces, modules[DEFAULT_MODULE_ID])
+    return ModulesPolicy(modules)
