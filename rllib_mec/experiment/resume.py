@@ -25,6 +25,10 @@ RECORD = "experiment.json"
 
 _NUMBER = "run_number"
 
+_HINT = "; to go on from one of its checkpoints: --restore CHECKPOINT, with another --name"
+
+_DECISIONS = ("_cached_trial_decisions", "_queued_trial_decisions")
+
 _KEPT = ("run", "env", "stop", "config", "num_samples", "seeds", "stack", "tune_config")
 """Parts of the form that a resumed run takes from its directory."""
 
@@ -56,15 +60,44 @@ def restore(plan: Plan, trust: bool) -> Any | None:
         raise InputError(
             f"cannot resume {directory}: it was not begun here by this user, and Tune's state in "
             "it is unpickled, which runs whatever code is in it: if you trust whoever wrote it, "
-            "add --trust; to go on from one of its checkpoints without, use --restore CHECKPOINT"
+            f"add --trust{_HINT}"
         )
+    _forget_decisions(plan)
     try:
         return tune.Tuner.restore(
             directory, trainable=plan.trainable, resume_unfinished=True, resume_errored=True
         )
     except (ValueError, EOFError, OSError, pickle.UnpicklingError, ImportError) as error:
         line = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"cannot resume {directory}: {line}") from error
+        raise InputError(f"cannot resume {directory}: {line}{_HINT}") from error
+
+
+def _forget_decisions(plan: Plan) -> None:
+    """Takes out of Tune's state what it was about to do with trials when the run ended.
+
+    If a trial fails while it saves a checkpoint, Tune notes that it is to be stopped after that;
+    the note outlives the run, and stops the resumed trial after its next checkpoint.
+    """
+    filesystem, path = storage(plan)
+    names = [
+        entry.path
+        for entry in filesystem.get_file_info(pyarrow.fs.FileSelector(path))
+        if entry.base_name.startswith("experiment_state-")
+    ]
+    if not names:
+        return
+    newest = max(names)  # their names hold the time
+    try:
+        with filesystem.open_input_stream(newest) as stream:
+            state = json.loads(stream.read())
+        runner = state["runner_data"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot resume {path}: {newest} is damaged: {error!r}{_HINT}") from None
+    if any(runner.get(key) for key in _DECISIONS):
+        runner.update({key: {} for key in _DECISIONS})
+        with filesystem.open_output_stream(f"{newest}.new") as stream:
+            stream.write(json.dumps(state).encode())
+        filesystem.move(f"{newest}.new", newest)
 
 
 def finished(plan: Plan, tuner: Any) -> bool:
