@@ -64,6 +64,12 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--address", help="A running Ray, for example auto or ray-head:6379."),
         click.option("--num-cpus", type=int, help="CPUs of the Ray that is started."),
         click.option("--num-gpus", type=int, help="GPUs of the Ray that is started."),
+        click.option(
+            "--wait-for-resources",
+            type=click.FloatRange(min=0),
+            default=60.0,
+            help="Seconds for a cluster to get what a trial needs (default: 60).",
+        ),
         click.option("-v", "--verbose", count=True, help="Logs of workers and Tune; -vv: all."),
     ]
     for option in reversed(options):
@@ -151,6 +157,7 @@ def _train(experiments: list[Any], arguments: list[str], flags: dict[str, Any]) 
         address=flags["address"],
         num_cpus=flags["num_cpus"],
         num_gpus=flags["num_gpus"],
+        wait_for_resources=flags["wait_for_resources"],
         resume=flags["resume"],
         verbose=flags["verbose"],
         resume_command=shlex.join(["rllib", *arguments, *resume]),

@@ -8,7 +8,14 @@ from typing import Any
 
 from rllib_mec import registry
 from rllib_mec.errors import InputError
-from rllib_mec.experiment import environments, search_space, searchers, settings, stacking
+from rllib_mec.experiment import (
+    environments,
+    placement,
+    search_space,
+    searchers,
+    settings,
+    stacking,
+)
 from rllib_mec.experiment.spec import Experiment
 from rllib_mec.hmppo.config import module_of_agent
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
@@ -45,7 +52,9 @@ class Plan:
     @property
     def trainable(self) -> Any:
         """What Tune runs: the ``Algorithm`` class, or a stack of them."""
-        return StackedTrial if self.members else self.configs[0].algo_class
+        trainable = StackedTrial if self.members else self.configs[0].algo_class
+        per_node = self.experiment.form.env_runners_per_node
+        return trainable if per_node is None else placement.grouped(trainable, per_node)
 
 
 def prepare(experiment: Experiment) -> Plan:
@@ -80,6 +89,9 @@ def prepare(experiment: Experiment) -> Plan:
         _config(place, config_class, environment, search_space.fill(values, filling))
         for filling, place in checks
     ]
+    per_node = experiment.form.env_runners_per_node
+    for config in configs:
+        placement.check(config, values, per_node, experiment.place)
     members = stacking.members(experiment, configs, values)
     stored = {path: _stored(experiment, configs[0], path) for path in spaces}
     mutated = {_stored(experiment, configs[0], (n,))[0]: s for n, s in mutations.items()}

@@ -21,7 +21,17 @@ from rllib_mec.experiment.plan import Plan
 RECORD = "experiment.json"
 """The file in an experiment's directory that holds its form."""
 
-_KEPT = ("run", "env", "stop", "config", "num_samples", "seeds", "stack", "tune_config")
+_KEPT = (
+    "run",
+    "env",
+    "stop",
+    "config",
+    "num_samples",
+    "seeds",
+    "stack",
+    "env_runners_per_node",
+    "tune_config",
+)
 """Parts of the form that a resumed run takes from its directory."""
 
 

@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
-import torch
 from ray import tune
 
 from rllib_mec.errors import InputError
-from rllib_mec.experiment import announce, interrupt, resume
+from rllib_mec.experiment import announce, interrupt, resources, resume
 from rllib_mec.experiment.plan import Plan
 from rllib_mec.experiment.progress import Progress
 
@@ -34,6 +33,7 @@ class Options:
     address: of a running Ray ("auto": the one on this machine); None starts one, unless the
         environment variable RAY_ADDRESS names one.
     num_cpus, num_gpus: of a Ray that is started; None, what the machine has.
+    wait_for_resources: seconds that a cluster without autoscaler has to get what a trial needs.
     resume: whether to continue what storage_path/name holds.
     verbose: 0, 1 (workers' and Tune's logs) or 2 (all logs).
     resume_command: what the user is told to type after Ctrl-C.
@@ -42,6 +42,7 @@ class Options:
     address: str | None = None
     num_cpus: int | None = None
     num_gpus: int | None = None
+    wait_for_resources: float = 60.0
     resume: bool = False
     verbose: int = 0
     resume_command: str = "rllib train … --resume"
@@ -78,7 +79,10 @@ def run(plans: Sequence[Plan], options: Options) -> int:
                     stack.enter_context(ray_session(options))
                 stack.enter_context(interrupt.watching())
                 for each in plans:
-                    _check_resources(each, options)
+                    if options.on_cluster:
+                        resources.check_cluster(each, options.wait_for_resources)
+                    else:
+                        resources.check_own(each)
                 started = True
             plan.environment.register()
             results = (tuner or _new(plan, options)).fit()
@@ -131,33 +135,6 @@ def _check_address(address: str) -> None:
         raise InputError(f"no Ray at {address}: {reason}") from None
 
 
-def _check_resources(plan: Plan, options: Options) -> None:
-    """Refuses a trial for which a Ray of our own is too small: it would wait for ever.
-
-    Other people's clusters may grow.
-    """
-    if options.on_cluster:
-        return
-    present = ray.cluster_resources()
-    for config in plan.configs:
-        needed = config.algo_class.default_resource_request(config).required_resources
-        for resource, amount in needed.items():
-            if amount > present.get(resource, 0):
-                advice = {
-                    "CPU": "lower config.num_env_runners or num_learners, or give --num-cpus",
-                    "GPU": "set config.num_gpus_per_learner to 0",
-                }.get(resource, "start Ray with it, and give --address")
-                raise InputError(
-                    f"{plan.experiment.name}: a trial needs {amount:g} {resource}, Ray has "
-                    f"{present.get(resource, 0):g}: {advice}"
-                )
-        if needed.get("GPU") and not torch.cuda.is_available():
-            raise InputError(
-                f"{plan.experiment.name}: a trial needs {needed['GPU']:g} GPU, and torch finds no "
-                "CUDA device: set config.num_gpus_per_learner to 0"
-            )
-
-
 def _new(plan: Plan, options: Options) -> Any:
     resume.record(plan)
     experiment, form = plan.experiment, plan.experiment.form
@@ -189,6 +166,7 @@ def _new(plan: Plan, options: Options) -> Any:
             callbacks=[
                 Progress(experiment.stop, plan.num_trials, plan.searched),
                 interrupt.SaveOnInterrupt(),
+                resources.PendingTrials(plan.configs[0], plan.searched),
             ],
             failure_config=tune.FailureConfig(max_failures=max_failures),
             checkpoint_config=tune.CheckpointConfig(
