@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ import ray
 from ray import tune
 
 from rllib_mec.errors import InputError
-from rllib_mec.experiment import announce, interrupt, resources, resume
+from rllib_mec.experiment import announce, connection, interrupt, resources, resume, storage
 from rllib_mec.experiment.plan import Plan
 from rllib_mec.experiment.progress import Progress
 
@@ -62,6 +61,8 @@ def run(plans: Sequence[Plan], options: Options) -> int:
     Raises:
         InputError: there is nothing to resume, or Ray cannot be had or is too small.
     """
+    for plan in plans:
+        storage.check_in_job(plan.experiment)
     tuners = [resume.restore(plan) if options.resume else None for plan in plans]
     if options.resume and not any(tuners):
         raise InputError(f"nothing to resume in {plans[0].experiment.directory}")
@@ -102,7 +103,7 @@ def ray_session(options: Options) -> Iterator[None]:
     if options.on_cluster:
         if any(size is not None for size in sized.values()):
             raise InputError("--num-cpus, --num-gpus: a Ray that is running already has its own")
-        _check_address(options.address or os.environ["RAY_ADDRESS"])
+        connection.check_address(options.address or os.environ["RAY_ADDRESS"])
         where: dict[str, Any] = {"address": options.address}
     else:
         where = {"address": "local", "include_dashboard": False, **sized}
@@ -113,26 +114,14 @@ def ray_session(options: Options) -> Iterator[None]:
             logging_level=logging.INFO if options.verbose else logging.ERROR,
             runtime_env={"env_vars": env_vars},
         )
+    except ray.exceptions.AuthenticationError as error:
+        raise connection.refused(options.address or os.environ.get("RAY_ADDRESS", "")) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
-        line = " ".join(str(error).split())
-        token = " (if it wants a token, set RAY_AUTH_MODE=token)" if options.on_cluster else ""
-        raise InputError(f"no Ray: {line}{token}") from error
+        raise InputError(f"no Ray: {' '.join(str(error).split())}") from error
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _check_address(address: str) -> None:
-    """Refuses an address where nobody listens; Ray itself would try for many minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():  # "auto"
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"no Ray at {address}: {reason}") from None
 
 
 def _new(plan: Plan, options: Options) -> Any:

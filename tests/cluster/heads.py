@@ -118,7 +118,6 @@ class Head:
                 "--dashboard-host=127.0.0.1",
                 f"--dashboard-port={dashboard}",
                 f"--ray-client-server-port={client}",
-                f"--temp-dir={self.folder}/ray",
                 f"--num-cpus={num_cpus}",
                 *options,
             )
@@ -130,22 +129,14 @@ class Head:
     def add(
         self, num_cpus: int, *options: str, env: Mapping[str, str] | None = None, wait: bool = True
     ) -> Node:
-        """Joins a worker node; with ``wait``, returns once it is a member."""
-        before = self.alive() if wait else 0
+        """Starts a worker node; with ``wait``, returns once it has joined."""
         node = self._start(f"--address={self.address}", f"--num-cpus={num_cpus}", *options, env=env)
-        while wait and self.alive() <= before:
-            if node.process.poll() is not None:
-                raise RuntimeError(f"the node has ended:\n{node.log.read_text()}")
-            time.sleep(0.3)
+        deadline = time.monotonic() + _SECONDS_TO_START
+        while wait and "Ray runtime started" not in node.log.read_text():
+            if node.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"no node:\n{node.log.read_text()}")
+            time.sleep(0.2)
         return node
-
-    def alive(self) -> int:
-        """Returns how many nodes the cluster has."""
-        listed = self.run(
-            "-m", "ray.scripts.scripts", "list", "nodes", f"--address={self.dashboard}",
-            "--filter", "state=ALIVE", "--format", "json",
-        )  # fmt: skip
-        return listed.stdout.count('"node_id"')
 
     def run(
         self,
@@ -181,6 +172,9 @@ class Head:
         node = Node(
             [
                 *arguments,
+                # Nodes that shared a folder would unpack a job's working directory anew below
+                # each other's feet.
+                f"--temp-dir={self.folder}/{len(self.nodes)}",
                 "--node-ip-address=127.0.0.1",
                 "--num-gpus=0",
                 "--object-store-memory=200000000",
