@@ -1,4 +1,4 @@
-"""The command ``rllib``: train, evaluate, report, list.
+"""The command ``rllib``: train, submit, evaluate, report, list.
 
 Imports of Ray are inside the commands, so that help, listings and errors come at once.
 """
@@ -53,6 +53,18 @@ _trust = click.option(
 
 def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options that all ways of training share; not given, they leave the file's values."""
+    options = [
+        click.option("--address", help="A running Ray, for example auto or ray-head:6379."),
+        click.option("--num-cpus", type=int, help="CPUs of the Ray that is started."),
+        click.option("--num-gpus", type=int, help="GPUs of the Ray that is started."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return _form_options(command)
+
+
+def _form_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds those of the options that do not depend on where Ray is."""
     at_end = "--checkpoint-at-end/--no-checkpoint-at-end"
     options = [
         click.option("--storage-path", help="Where results go (default: ./results)."),
@@ -68,9 +80,12 @@ def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--keep-checkpoints-num", type=int, help="Checkpoints kept (default: all)."),
         click.option("--checkpoint-score-attr", help="Keep the best checkpoints by this result."),
         click.option("--seed", type=int, help="Goes before config.seed."),
-        click.option("--address", help="A running Ray, for example auto or ray-head:6379."),
-        click.option("--num-cpus", type=int, help="CPUs of the Ray that is started."),
-        click.option("--num-gpus", type=int, help="GPUs of the Ray that is started."),
+        click.option(
+            "--wait-for-resources",
+            type=click.FloatRange(min=0),
+            default=60.0,
+            help="Seconds for a cluster to get what a trial needs (default: 60).",
+        ),
         click.option("-v", "--verbose", count=True, help="Logs of workers and Tune; -vv: all."),
     ]
     for option in reversed(options):
@@ -124,15 +139,76 @@ def train(
 @click.pass_obj
 def train_file(arguments: list[str], file: Path, **flags: Any) -> int:
     """Train the experiments of a YAML file, one after the other."""
+    return _train(_experiments(file, flags), arguments, flags)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--address",
+    envvar="RAY_API_SERVER_ADDRESS",
+    required=True,
+    help="The cluster's dashboard, for example http://ray-head:8265.",
+)
+@click.option(
+    "--working-dir",
+    type=click.Path(path_type=Path),
+    help="A directory to send, with FILE and your own modules in it (default: FILE alone).",
+)
+@click.option("--package/--no-package", default=True, help="Send rllib_mec, too (default: yes).")
+@click.option("--wait/--no-wait", default=True, help="Follow the job to its end (default: yes).")
+@_form_options
+@click.pass_context
+def submit(
+    context: click.Context,
+    *,
+    file: Path,
+    address: str,
+    working_dir: Path | None,
+    package: bool,
+    wait: bool,
+    **flags: Any,
+) -> int:
+    """Send `rllib train file FILE` to a cluster as a Ray job, and follow it.
+
+    The exit code is that of the training; 1 if the job was stopped, 130 after Ctrl-C, when it
+    goes on.
+    """
+    from rllib_mec.experiment.logs import quieten
+
+    quieten(flags["verbose"])
+    from rllib_mec.experiment.submit import Submission, flags_of
+    from rllib_mec.experiment.submit import submit as send
+
+    typed = {
+        name: value
+        for name, value in flags.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    resume = [] if flags["resume"] else ["--resume"]
+    submission = Submission(
+        file=file,
+        address=address.rstrip("/"),
+        flags=flags_of(typed),
+        working_dir=working_dir,
+        package=package,
+        wait=wait,
+        resume_command=shlex.join(["rllib", *context.obj, *resume]),
+    )
+    return send(_experiments(file, flags), submission)
+
+
+def _experiments(file: Path, flags: dict[str, Any]) -> list[Any]:
+    """Reads a file's experiments, with the options that were given."""
     from rllib_mec.experiment.spec import read_file
 
-    name = flags.pop("name")
+    name = flags.get("name")
     experiments = read_file(file, _form_flags(flags))
     if name is not None:
         if len(experiments) > 1:
             raise InputError(f"--name {name}: {file} has {len(experiments)} experiments")
         experiments = [dataclasses.replace(experiments[0], name=name)]
-    return _train(experiments, arguments, flags)
+    return experiments
 
 
 def _form_flags(flags: dict[str, Any]) -> dict[str, Any]:
@@ -163,6 +239,7 @@ def _train(experiments: list[Any], arguments: list[str], flags: dict[str, Any]) 
         address=flags["address"],
         num_cpus=flags["num_cpus"],
         num_gpus=flags["num_gpus"],
+        wait_for_resources=flags["wait_for_resources"],
         resume=flags["resume"],
         trust=flags["trust"],
         verbose=flags["verbose"],

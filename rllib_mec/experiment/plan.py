@@ -10,7 +10,14 @@ from typing import Any
 
 from rllib_mec import registry
 from rllib_mec.errors import InputError
-from rllib_mec.experiment import environments, search_space, searchers, settings, stacking
+from rllib_mec.experiment import (
+    environments,
+    placement,
+    search_space,
+    searchers,
+    settings,
+    stacking,
+)
 from rllib_mec.experiment.checkpoints import manifest
 from rllib_mec.experiment.checkpoints.trial import Recipe, saving
 from rllib_mec.experiment.spec import Experiment
@@ -54,7 +61,9 @@ class Plan:
     def trainable(self) -> Any:
         """What Tune runs: the ``Algorithm`` class, or a stack of them."""
         kind = StackedTrial if self.members else self.configs[0].algo_class
-        return saving(kind, self.recipe, self.begin_at)
+        trainable = saving(kind, self.recipe, self.begin_at)
+        per_node = self.experiment.form.env_runners_per_node
+        return trainable if per_node is None else placement.grouped(trainable, per_node)
 
 
 def prepare(experiment: Experiment) -> Plan:
@@ -93,6 +102,9 @@ def prepare(experiment: Experiment) -> Plan:
         _config(place, config_class, environment, search_space.fill(values, filling))
         for filling, place in checks
     ]
+    per_node = experiment.form.env_runners_per_node
+    for config in configs:
+        placement.check(config, values, per_node, experiment.place)
     members = stacking.members(experiment, configs, values)
     stored = {path: _stored(experiment, configs[0], path) for path in spaces}
     mutated = {_stored(experiment, configs[0], (n,))[0]: s for n, s in mutations.items()}

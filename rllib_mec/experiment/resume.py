@@ -29,7 +29,17 @@ _HINT = "; to go on from one of its checkpoints: --restore CHECKPOINT, with anot
 
 _DECISIONS = ("_cached_trial_decisions", "_queued_trial_decisions")
 
-_KEPT = ("run", "env", "stop", "config", "num_samples", "seeds", "stack", "tune_config")
+_KEPT = (
+    "run",
+    "env",
+    "stop",
+    "config",
+    "num_samples",
+    "seeds",
+    "stack",
+    "env_runners_per_node",
+    "tune_config",
+)
 """Parts of the form that a resumed run takes from its directory."""
 
 

@@ -9,16 +9,14 @@ import contextlib
 import dataclasses
 import logging
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
-import torch
 from ray import tune
 
 from rllib_mec.errors import InputError
-from rllib_mec.experiment import announce, interrupt, resume
+from rllib_mec.experiment import announce, connection, interrupt, resources, resume, storage
 from rllib_mec.experiment.checkpoints.newest import GoOnFromNewest
 from rllib_mec.experiment.plan import Plan
 from rllib_mec.experiment.progress import Progress
@@ -35,6 +33,7 @@ class Options:
     address: of a running Ray ("auto": the one on this machine); None starts one, unless the
         environment variable RAY_ADDRESS names one.
     num_cpus, num_gpus: of a Ray that is started; None, what the machine has.
+    wait_for_resources: seconds that a cluster without autoscaler has to get what a trial needs.
     resume: whether to continue what storage_path/name holds; trust: also if somebody else began it.
     verbose: 0, 1 (workers' and Tune's logs) or 2 (all logs).
     resume_command: what the user is told to type after Ctrl-C.
@@ -43,6 +42,7 @@ class Options:
     address: str | None = None
     num_cpus: int | None = None
     num_gpus: int | None = None
+    wait_for_resources: float = 60.0
     resume: bool = False
     trust: bool = False
     verbose: int = 0
@@ -63,6 +63,8 @@ def run(plans: Sequence[Plan], options: Options) -> int:
     Raises:
         InputError: there is nothing to resume, or Ray cannot be had or is too small.
     """
+    for plan in plans:
+        storage.check_in_job(plan.experiment)
     tuners = [resume.restore(plan, options.trust) if options.resume else None for plan in plans]
     if options.resume and not any(tuners):
         raise InputError(f"nothing to resume in {plans[0].experiment.directory}")
@@ -80,7 +82,10 @@ def run(plans: Sequence[Plan], options: Options) -> int:
                     stack.enter_context(ray_session(options))
                 stack.enter_context(interrupt.watching())
                 for each in plans:
-                    _check_resources(each, options)
+                    if options.on_cluster:
+                        resources.check_cluster(each, options.wait_for_resources)
+                    else:
+                        resources.check_own(each)
                 started = True
             plan.environment.register()
             results = (tuner or _new(plan, options)).fit()
@@ -100,7 +105,7 @@ def ray_session(options: Options) -> Iterator[None]:
     if options.on_cluster:
         if any(size is not None for size in sized.values()):
             raise InputError("--num-cpus, --num-gpus: a Ray that is running already has its own")
-        _check_address(options.address or os.environ["RAY_ADDRESS"])
+        connection.check_address(options.address or os.environ["RAY_ADDRESS"])
         where: dict[str, Any] = {"address": options.address}
     else:
         where = {"address": "local", "include_dashboard": False, **sized}
@@ -111,53 +116,14 @@ def ray_session(options: Options) -> Iterator[None]:
             logging_level=logging.INFO if options.verbose else logging.ERROR,
             runtime_env={"env_vars": env_vars},
         )
+    except ray.exceptions.AuthenticationError as error:
+        raise connection.refused(options.address or os.environ.get("RAY_ADDRESS", "")) from error
     except (ConnectionError, ValueError, RuntimeError) as error:
-        line = " ".join(str(error).split())
-        token = " (if it wants a token, set RAY_AUTH_MODE=token)" if options.on_cluster else ""
-        raise InputError(f"no Ray: {line}{token}") from error
+        raise InputError(f"no Ray: {' '.join(str(error).split())}") from error
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _check_address(address: str) -> None:
-    """Refuses an address where nobody listens; Ray itself would try for many minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():  # "auto"
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"no Ray at {address}: {reason}") from None
-
-
-def _check_resources(plan: Plan, options: Options) -> None:
-    """Refuses a trial for which a Ray of our own is too small: it would wait for ever.
-
-    Other people's clusters may grow.
-    """
-    if options.on_cluster:
-        return
-    present = ray.cluster_resources()
-    for config in plan.configs:
-        needed = config.algo_class.default_resource_request(config).required_resources
-        for resource, amount in needed.items():
-            if amount > present.get(resource, 0):
-                advice = {
-                    "CPU": "lower config.num_env_runners or num_learners, or give --num-cpus",
-                    "GPU": "set config.num_gpus_per_learner to 0",
-                }.get(resource, "start Ray with it, and give --address")
-                raise InputError(
-                    f"{plan.experiment.name}: a trial needs {amount:g} {resource}, Ray has "
-                    f"{present.get(resource, 0):g}: {advice}"
-                )
-        if needed.get("GPU") and not torch.cuda.is_available():
-            raise InputError(
-                f"{plan.experiment.name}: a trial needs {needed['GPU']:g} GPU, and torch finds no "
-                "CUDA device: set config.num_gpus_per_learner to 0"
-            )
 
 
 def _new(plan: Plan, options: Options) -> Any:
@@ -192,6 +158,7 @@ def _new(plan: Plan, options: Options) -> Any:
                 Progress(experiment.stop, plan.num_trials, plan.searched),
                 interrupt.SaveOnInterrupt(),
                 GoOnFromNewest(),
+                resources.PendingTrials(plan.configs[0], plan.searched),
             ],
             failure_config=tune.FailureConfig(max_failures=max_failures),
             checkpoint_config=tune.CheckpointConfig(

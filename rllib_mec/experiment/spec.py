@@ -15,6 +15,7 @@ A file holds one experiment or several, which are run one after the other::
       seeds: null                 # [0, 1, 2]: these seeds as one trial, their networks stacked
       stack: null                 # [{lr: 1e-3}, {lr: 3e-4}]: the same with other settings
       storage_path: ./results     # a directory, or a URI such as s3://bucket/folder
+      env_runners_per_node: null  # so many rollout workers of a trial on each node of a cluster
       max_failures: 0             # restarts of a trial that fails, from its last checkpoint;
                                   # -1: any number; left out: 0, on a cluster 3
       checkpoint_config:
@@ -94,6 +95,7 @@ class ExperimentForm(Form):
     seeds: Annotated[list[int], pydantic.Field(min_length=1)] | None = None
     stack: Annotated[list[dict[str, Any]], pydantic.Field(min_length=1)] | None = None
     storage_path: str = "./results"
+    env_runners_per_node: Annotated[int, pydantic.Field(ge=1)] | None = None
     max_failures: Annotated[int, pydantic.Field(ge=-1)] | None = None
     checkpoint_config: CheckpointForm = CheckpointForm()
     tune_config: TuneForm = TuneForm()
