@@ -136,4 +136,5 @@ def saving(trainable: type, recipe: Recipe, begin_at: str | None = None) -> Any:
         begin_at: a checkpoint from which training goes on, instead of beginning.
     """
     own = {"recipe": recipe, "begin_at": begin_at, "algorithm_class": trainable}
+    own["__module__"] = trainable.__module__
     return type(trainable.__name__, (SavedTrial, trainable), own)
