@@ -75,7 +75,12 @@ def restore(plan: Plan, trust: bool) -> Any | None:
     _forget_decisions(plan)
     try:
         return tune.Tuner.restore(
-            directory, trainable=plan.trainable, resume_unfinished=True, resume_errored=True
+            directory,
+            trainable=plan.trainable,
+            # Without it, Tune cannot make the trials that it had not made yet.
+            param_space=plan.param_space,
+            resume_unfinished=True,
+            resume_errored=True,
         )
     except (ValueError, EOFError, OSError, pickle.UnpicklingError, ImportError) as error:
         line = " ".join(f"{type(error).__name__}: {error}".split())

@@ -32,14 +32,15 @@ class Manifest:
     directory: where it was read.
     experiment: what was trained, as a YAML file would say it: ``run``, ``env`` and ``config``.
     scenario: every constant of the system that was simulated, None for others' environments.
-    progress: ``training_iteration``, ``num_env_steps_sampled_lifetime`` and ``time_total_s``.
+    progress: ``training_iteration``, ``num_env_steps_sampled_lifetime`` and ``time_total_s``; and
+        the numbers of the last result's ``env_runners`` and ``evaluation``.
     files: size in bytes and SHA-256 of each file, by its path below the directory.
     """
 
     directory: Path
     experiment: dict[str, Any]
     scenario: dict[str, Any] | None
-    progress: dict[str, float]
+    progress: dict[str, Any]
     files: dict[str, dict[str, Any]]
 
     def read(self, name: str) -> bytes:
@@ -68,7 +69,7 @@ def write(
     directory: Path,
     experiment: Mapping[str, Any],
     scenario: Mapping[str, Any] | None,
-    progress: Mapping[str, float],
+    progress: Mapping[str, Any],
 ) -> None:
     """Writes the manifest of all files that are in a directory.
 

@@ -6,8 +6,9 @@ may have been written since, and those that it knows may have been damaged.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,15 @@ def newest(filesystem: pyarrow.fs.FileSystem, path: str) -> _TrainingResult | No
     """Returns the newest whole checkpoint in a trial's directory, and says which are not whole."""
     for checkpoint in _checkpoints(filesystem, path):
         try:
-            with checkpoint.as_directory() as directory:
-                about = manifest.check(Path(directory))
+            return _result(checkpoint, manifest.check)
         except (InputError, OSError) as error:
             say(f"passed over {checkpoint.path}: {str(error).partition(': ')[2] or error}")
-            continue
-        return _TrainingResult(checkpoint, dict(about.progress))
     return None
+
+
+def _result(checkpoint: Checkpoint, read: Callable[[Path], manifest.Manifest]) -> _TrainingResult:
+    with checkpoint.as_directory() as directory:
+        return _TrainingResult(checkpoint, dict(read(Path(directory)).progress))
 
 
 class GoOnFromNewest(Callback):
@@ -53,18 +56,40 @@ class GoOnFromNewest(Callback):
 def _choose(trial: Any) -> None:
     storage, manager = trial.storage, trial.run_metadata.checkpoint_manager
     known = manager.latest_checkpoint_result
-    own = known is None or known.checkpoint.path.startswith(f"{storage.trial_fs_path}/")
-    if not own:  # population based training had given it the checkpoint of another trial
-        return
     found = newest(storage.storage_filesystem, storage.trial_fs_path)
-    path = found.checkpoint.path if found else None
-    if known is not None and known.checkpoint.path == path:
-        return
-    if known is not None and found is None:
-        say(f"{trial.trial_id}: no checkpoint is whole, it starts from the beginning")
-    manager._latest_checkpoint_result = found
-    kept = [r for r in manager._checkpoint_results if r is not known]
-    manager._checkpoint_results = [*kept, found] if found and found not in kept else kept
+    # Population based training may have given it the checkpoint of another trial: it keeps that.
+    if known is None or known.checkpoint.path.startswith(f"{storage.trial_fs_path}/"):
+        if known is not None and found is None:
+            say(f"{trial.trial_id}: no checkpoint is whole, it starts from the beginning")
+        if known is None or found is None or known.checkpoint.path != found.checkpoint.path:
+            manager._latest_checkpoint_result = found
+    there = _all(storage, manager._checkpoint_results, found)
+    if manager.checkpoint_config.checkpoint_score_attribute is not None:
+        there.sort(key=manager._get_checkpoint_score)
+    manager._checkpoint_results = there
+
+
+def _all(
+    storage: Any, known: list[_TrainingResult], found: _TrainingResult | None
+) -> list[_TrainingResult]:
+    """Returns what there is of a trial's checkpoints, oldest first, for Tune to keep some.
+
+    Some of those that Tune knew may be gone, by `num_to_keep`, and some came after.
+    """
+    by_path = {result.checkpoint.path: result for result in known}
+    if found is not None:
+        by_path.setdefault(found.checkpoint.path, found)
+    there = []
+    for checkpoint in reversed(
+        list(_checkpoints(storage.storage_filesystem, storage.trial_fs_path))
+    ):
+        result = by_path.get(checkpoint.path)
+        if result is None:
+            with contextlib.suppress(InputError, OSError):
+                result = _result(checkpoint, manifest.read)
+        if result is not None:
+            there.append(result)
+    return there
 
 
 def _checkpoints(filesystem: pyarrow.fs.FileSystem, path: str) -> Iterator[Checkpoint]:

@@ -17,8 +17,11 @@ from rllib_mec.errors import InputError
 from rllib_mec.experiment import environments, search_space
 from rllib_mec.experiment.checkpoints import manifest, state, whole
 from rllib_mec.experiment.progress import STEPS
-from rllib_mec.hmppo.stacked.trainable import INDEX, MEMBERS, StackedTrial
+from rllib_mec.hmppo.stacked.trainable import INDEX, MEMBERS, StackedTrial, mean_of
 from rllib_mec.source import KeyPath
+
+_SCORES = ("env_runners", "evaluation")
+"""Results of which one may be the score by which checkpoints are kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,12 +116,13 @@ class SavedTrial:
         for name, own in zip(self.names, self.members, strict=True):
             yield folder / name, self.training.algorithms[name], own
 
-    def _progress(self, algorithm: Any) -> dict[str, float]:
+    def _progress(self, algorithm: Any) -> dict[str, Any]:
         last: Mapping[str, Any] = self._last_result or {}  # type: ignore[attr-defined]
         return {
             "training_iteration": algorithm.training_iteration,
             STEPS: last.get(STEPS, 0),
             "time_total_s": last.get("time_total_s", 0.0),
+            **{group: mean_of([last[group]]) for group in _SCORES if group in last},
         }
 
     def _report_class_trainable_checkpoint(self, checkpoint_dir: str, saved: Any) -> Any:

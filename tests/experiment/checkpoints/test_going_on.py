@@ -95,9 +95,10 @@ def test_a_new_run_begins_at_a_checkpoint(saved, tmp_path, capsys):
     assert run([plan], Options()) == 0
     assert results(tmp_path / "exp") == [(80, 2)]
     (end,) = checkpoints(tmp_path / "exp")
-    assert manifest.check(end).progress == pytest.approx(
-        {"training_iteration": 2, STEPS: 80, "time_total_s": 1}, abs=60
-    )
+    progress = manifest.check(end).progress
+    assert (progress["training_iteration"], progress[STEPS]) == (2, 80)
+    assert progress["time_total_s"] > 0
+    assert progress["env_runners"]["episode_metrics"]["reward"] < 0
 
 
 def test_a_checkpoint_that_does_not_fit_is_one_line(saved, tmp_path, capsys):

@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.fs
 import pytest
+from ray.train._internal.checkpoint_manager import _CheckpointManager
+from ray.train._internal.session import _TrainingResult
 from ray.train._internal.storage import StorageContext
-from ray.tune import Checkpoint
+from ray.tune import Checkpoint, CheckpointConfig
 
 from rllib_mec.experiment.checkpoints import manifest, whole
-from rllib_mec.experiment.checkpoints.newest import newest
+from rllib_mec.experiment.checkpoints.newest import GoOnFromNewest, newest
 
 
 @pytest.fixture
@@ -161,3 +164,89 @@ def test_the_newest_is_the_newest_whole_one(checkpoint, storage, damage, capsys)
     found = newest(storage.storage_filesystem, storage.trial_fs_path)
     assert Path(found.checkpoint.path).name == "checkpoint_000001"
     assert "checkpoint_000002: " in capsys.readouterr().out
+
+
+class Trial:
+    """What Tune has of a trial, as far as it matters here."""
+
+    PENDING, PAUSED, TERMINATED = "PENDING", "PAUSED", "TERMINATED"
+
+    def __init__(self, storage, known, status="PENDING", **config):
+        self.trial_id, self.storage, self.status = "abc_00000", storage, status
+        manager = _CheckpointManager(CheckpointConfig(**config))
+        manager._checkpoint_results = list(known)
+        manager._latest_checkpoint_result = known[-1] if known else None
+        self.run_metadata = SimpleNamespace(checkpoint_manager=manager)
+
+    def resumed(self):
+        """Returns the names of the newest checkpoint and of all, after a resumed run's start."""
+        GoOnFromNewest().on_step_begin(0, [self])
+        manager = self.run_metadata.checkpoint_manager
+        latest = manager.latest_checkpoint_result
+        every = [Path(result.checkpoint.path).name[-1] for result in manager._checkpoint_results]
+        return latest and Path(latest.checkpoint.path).name[-1], "".join(every)
+
+
+def known_results(storage, numbers, scores=None):
+    return [
+        _TrainingResult(
+            Checkpoint(f"{storage.trial_fs_path}/checkpoint_00000{number}"),
+            {"score": (scores or numbers)[n]},
+        )
+        for n, number in enumerate(numbers)
+    ]
+
+
+@pytest.fixture
+def five(checkpoint, storage):
+    """A trial's directory with checkpoints 0 to 4, scored 3, 4, 0, 1, 2."""
+    for number in range(5):
+        progress = {"training_iteration": number, "score": (number + 3) % 5}
+        manifest.write(checkpoint, {}, None, progress)
+        whole.persist(storage, Checkpoint(str(checkpoint)))
+        storage._update_checkpoint_index({})
+    return storage
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ([], ("4", "01234")),  # the driver was killed before it had saved anything
+        ([0, 1, 2], ("4", "01234")),
+        ([0, 1, 2, 3, 4], ("4", "01234")),
+        ([3, 4, 7], ("4", "01234")),  # 7 is gone
+    ],
+)
+def test_a_resumed_trial_has_what_is_there(five, known, expected):
+    assert Trial(five, known_results(five, known)).resumed() == expected
+
+
+def test_a_resumed_trial_keeps_the_best_by_score(five):
+    known = known_results(five, [0, 1], [3, 4])
+    trial = Trial(five, known, num_to_keep=2, checkpoint_score_attribute="score")
+    assert trial.resumed() == ("4", "23401")
+
+
+def test_damaged_ones_are_no_longer_known(five, capsys):
+    for number in (2, 3, 4):
+        (trial_folder(five) / f"checkpoint_00000{number}" / "state.msgpack").write_bytes(b"")
+    assert Trial(five, known_results(five, [1, 4])).resumed()[0] == "1"
+    assert "checkpoint_000004: damaged: state.msgpack has 0 bytes" in capsys.readouterr().out
+    for number in (0, 1):
+        (trial_folder(five) / f"checkpoint_00000{number}" / "manifest.json").unlink()
+    assert Trial(five, known_results(five, [1, 4])).resumed()[0] is None
+    assert "abc_00000: no checkpoint is whole, it starts from the beginning" in (
+        capsys.readouterr().out
+    )
+
+
+def test_what_population_based_training_has_given_a_trial_stays(five, tmp_path):
+    (result,) = known_results(five, [3])
+    result.checkpoint = Checkpoint(str(tmp_path / "results/exp/another/checkpoint_000003"))
+    latest, _ = Trial(five, [result]).resumed()
+    assert latest == "3"
+
+
+def test_trials_that_have_ended_are_left_alone(five):
+    trial = Trial(five, known_results(five, [0]), status="TERMINATED")
+    assert trial.resumed() == ("0", "0")
