@@ -26,6 +26,12 @@ def test_commands_for_pods_are_accepted(line):
     assert check(line.split(" -- ", 1)[1])
 
 
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("docker run")])
+def test_commands_for_one_container_are_accepted(line):
+    image = f" rllib-mec:{arguments()['VERSION']}-cpu "
+    assert check(line.partition(image)[2])
+
+
 def test_there_are_commands_of_each_kind():
     found = " ".join(" ".join(words[:3]) for line in COMMANDS for words in _words(line))
     for kind in ("ray job submit", "ray job stop", "ray job status", "rllib train file"):
