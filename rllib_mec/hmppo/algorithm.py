@@ -22,9 +22,8 @@ from ray.rllib.utils.metrics import (
 from rllib_mec.hmppo.learning.gpus import check_gpus
 from rllib_mec.hmppo.recording.runners import RecordingRunner
 from rllib_mec.hmppo.sampling.ahead import SampleAhead
+from rllib_mec.hmppo.sampling.watchdog import Watchdog
 from rllib_mec.hmppo.sampling.weights import learned_weights, load_weights
-
-MAX_EMPTY_ITERATIONS = 10
 
 CHANGEABLE = (
     "lr",
@@ -48,10 +47,15 @@ _TRAINED = (LEARNER_RESULTS, ALL_MODULES, NUM_MODULE_STEPS_TRAINED_LIFETIME)
 
 
 class HMPPO(PPO):
-    """Hybrid multi-agent PPO (arXiv 2310.17492); see :class:`HMPPOConfig`."""
+    """Hybrid multi-agent PPO (arXiv 2310.17492); see :class:`HMPPOConfig`.
 
-    _empty_iterations = 0
+    Environment runners that die or raise are started again, by RLlib; one that does not answer for
+    twice ``sample_timeout_s``, too. Training ends with the runners' last error when there has been
+    no sample for ten iterations and a minute.
+    """
+
     _ahead: SampleAhead | None = None
+    _watchdog: Watchdog
 
     @classmethod
     def get_default_config(cls) -> Any:
@@ -62,6 +66,7 @@ class HMPPO(PPO):
     def setup(self, config: Any) -> None:
         check_gpus(config)
         super().setup(config)
+        self._watchdog = Watchdog(self.env_runner_group, self.config.sample_timeout_s)
         if self.config.sample_ahead:
             self._ahead = SampleAhead(
                 self.env_runner_group, self.config, lambda: learned_weights(self)
@@ -69,18 +74,12 @@ class HMPPO(PPO):
 
     def training_step(self) -> None:
         before = self.metrics.peek(_STEPS, default=0)
+        self._watchdog.begin()
         if self._ahead is None:
             super().training_step()
         else:
             self._train_ahead(self._ahead)
-        # RLlib goes on for ever when every runner fails in every iteration.
-        sampled = self.metrics.peek(_STEPS, default=0) > before
-        self._empty_iterations = 0 if sampled else self._empty_iterations + 1
-        if self._empty_iterations >= MAX_EMPTY_ITERATIONS:
-            raise RuntimeError(
-                f"{self._empty_iterations} iterations without a sample: every environment runner "
-                "fails; the runners' logs say why"
-            )
+        self._watchdog.end(sampled=self.metrics.peek(_STEPS, default=0) > before)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         # Evaluation without runners of its own samples with the training's, which may record.

@@ -4,6 +4,15 @@ import pytest
 
 
 @pytest.fixture
+def impatient(monkeypatch):
+    """An algorithm gives up after ten iterations without a sample, however short they were."""
+    from rllib_mec.hmppo.sampling import watchdog
+
+    monkeypatch.setattr(watchdog, "MOST_SECONDS_WITHOUT_A_SAMPLE", 0.0)
+    monkeypatch.setattr(watchdog, "PAUSE_S", 0.2)
+
+
+@pytest.fixture
 def build(ray_session):
     """Builds algorithms and stops them after the test."""
     algorithms = []

@@ -246,21 +246,21 @@ def test_an_iteration_without_its_only_runner_is_empty(build, tmp_path):
     os.kill(pid, signal.SIGKILL)
     file.unlink()
     assert algorithm.train()["num_env_steps_sampled_lifetime"] == ROWS
-    assert algorithm._empty_iterations == 1
+    assert algorithm._watchdog.empty_iterations == 1
     while len(learning.batches) == 1:  # an error after ten
         results = algorithm.train()
-    assert algorithm._empty_iterations == 0
+    assert algorithm._watchdog.empty_iterations == 0
     assert steps_of(results) == (ROWS, 2 * ROWS)
     assert learning.lags() == [0, 1]
 
 
-def test_ten_iterations_without_a_sample_are_an_error(build, monkeypatch):
+def test_ten_iterations_without_a_sample_are_an_error(build, impatient, monkeypatch):
     algorithm = build(config(runners=1))
     algorithm.train()
     monkeypatch.setattr(algorithm.env_runner_group, "fetch_ready_async_reqs", lambda **kwargs: [])
     for _ in range(9):
         algorithm.train()
-    with pytest.raises(RuntimeError, match="10 iterations without a sample"):
+    with pytest.raises(RuntimeError, match=r"10 iterations and \d+ s without a sample"):
         algorithm.train()
 
 

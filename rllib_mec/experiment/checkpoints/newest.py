@@ -39,7 +39,10 @@ def _result(checkpoint: Checkpoint, read: Callable[[Path], manifest.Manifest]) -
 
 
 class GoOnFromNewest(Callback):
-    """Gives the trials of a resumed run, before they start, their newest whole checkpoint."""
+    """Gives trials that are started again their newest whole checkpoint.
+
+    Those of a resumed run, and those that have failed in mid-run.
+    """
 
     def __init__(self) -> None:
         self._done = False
@@ -52,13 +55,19 @@ class GoOnFromNewest(Callback):
             if trial.status in (trial.PENDING, trial.PAUSED):
                 _choose(trial)
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        _choose(trial)
+
 
 def _choose(trial: Any) -> None:
     storage, manager = trial.storage, trial.run_metadata.checkpoint_manager
     known = manager.latest_checkpoint_result
-    found = newest(storage.storage_filesystem, storage.trial_fs_path)
-    # Population based training may have given it the checkpoint of another trial: it keeps that.
-    if known is None or known.checkpoint.path.startswith(f"{storage.trial_fs_path}/"):
+    filesystem = storage.storage_filesystem
+    found = newest(filesystem, storage.trial_fs_path)
+    # Population based training may have given it the checkpoint of another trial: it keeps that,
+    # unless the other one has thrown it away by now.
+    is_own = known is not None and known.checkpoint.path.startswith(f"{storage.trial_fs_path}/")
+    if known is None or is_own or not _exists(filesystem, known.checkpoint.path):
         if known is not None and found is None:
             say(f"{trial.trial_id}: no checkpoint is whole, it starts from the beginning")
         if known is None or found is None or known.checkpoint.path != found.checkpoint.path:
@@ -90,6 +99,10 @@ def _all(
         if result is not None:
             there.append(result)
     return there
+
+
+def _exists(filesystem: pyarrow.fs.FileSystem, path: str) -> bool:
+    return filesystem.get_file_info(path).type != pyarrow.fs.FileType.NotFound
 
 
 def _checkpoints(filesystem: pyarrow.fs.FileSystem, path: str) -> Iterator[Checkpoint]:

@@ -241,10 +241,12 @@ def test_damaged_ones_are_no_longer_known(five, capsys):
 
 
 def test_what_population_based_training_has_given_a_trial_stays(five, tmp_path):
+    another = tmp_path / "results" / "exp" / "another" / "checkpoint_000003"
     (result,) = known_results(five, [3])
-    result.checkpoint = Checkpoint(str(tmp_path / "results/exp/another/checkpoint_000003"))
-    latest, _ = Trial(five, [result]).resumed()
-    assert latest == "3"
+    result.checkpoint = Checkpoint(str(another))
+    assert Trial(five, [result]).resumed() == ("4", "01234")  # the other one keeps few
+    another.mkdir(parents=True)
+    assert Trial(five, [result]).resumed() == ("3", "01234")
 
 
 def test_trials_that_have_ended_are_left_alone(five):
