@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -146,7 +147,8 @@ class HMPPOTorchLearner(PPOTorchLearner):
         """Whether something in this learner differs from what the stacked update computes."""
         own = HMPPOTorchLearner
         replaced = any(
-            getattr(type(self), name) is not getattr(own, name)
+            # Ray wraps the methods of remote learners.
+            inspect.unwrap(getattr(type(self), name)) is not getattr(own, name)
             for name in (
                 "compute_losses",
                 "compute_loss_for_module",
