@@ -15,9 +15,16 @@ from rllib_mec.hmppo.recording.runners import (
 from rllib_mec.hmppo.sampling.batched_env import has_batched_form
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
+from rllib_mec.hmppo.sampling.episode_runner import EpisodeEnvRunner
 
-_CHOSEN = (None, BatchedEnvRunner, RecordingBatchedEnvRunner, RecordingEpisodeEnvRunner)
-"""What :func:`runner_class` chooses from; None is RLlib's runner."""
+_CHOSEN = (
+    None,
+    BatchedEnvRunner,
+    EpisodeEnvRunner,
+    RecordingBatchedEnvRunner,
+    RecordingEpisodeEnvRunner,
+)
+"""What :func:`runner_class` chooses from, and None: nothing is chosen yet."""
 
 _PER_EPISODE_HOOKS = (
     "on_episode_created",
@@ -28,8 +35,8 @@ _PER_EPISODE_HOOKS = (
 )
 
 
-def runner_class(config: Any, env: Any) -> type | None:
-    """Returns the class of ``config``'s environment runners, None for RLlib's own.
+def runner_class(config: Any, env: Any) -> type:
+    """Returns the class of ``config``'s environment runners.
 
     Raises:
         InputError: what is configured cannot be had together.
@@ -47,7 +54,7 @@ def runner_class(config: Any, env: Any) -> type | None:
         return BatchedEnvRunner if config.output is None else RecordingBatchedEnvRunner
     if is_own:
         return config.env_runner_cls
-    return None if config.output is None else RecordingEpisodeEnvRunner
+    return EpisodeEnvRunner if config.output is None else RecordingEpisodeEnvRunner
 
 
 def why_not_batched(config: Any, env: Any) -> str | None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from ray.rllib.callbacks.callbacks import RLlibCallback
-from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.tune.registry import register_env
 from toy_teams import toy_config
 
@@ -15,6 +14,7 @@ from rllib_mec.envs import BatchedMECEnv, MECEnv
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
+from rllib_mec.hmppo.sampling.episode_runner import EpisodeEnvRunner
 from rllib_mec.hmppo.team_batch import TeamBatch
 from rllib_mec.registry import register
 from rllib_mec.system import Scenario
@@ -30,7 +30,7 @@ def config(env_config=None, num_envs=4, **training):
 
 def runner(made, cls=BatchedEnvRunner):
     made.validate()
-    assert (made.env_runner_cls or MultiAgentEnvRunner) is cls
+    assert made.env_runner_cls is cls
     torch.manual_seed(0)
     return cls(config=made, worker_index=0)
 
@@ -63,7 +63,7 @@ def test_a_sample_is_what_the_environment_gives(emulator_action):
 def test_batches_and_episodes_are_the_same_training_data():
     """One environment: both runners then draw the same episodes and the same actions."""
     by_batch = runner(config(num_envs=1))
-    by_episode = runner(config(num_envs=1, batched=False), MultiAgentEnvRunner)
+    by_episode = runner(config(num_envs=1, batched=False), EpisodeEnvRunner)
     by_episode.module.set_state(by_batch.module.get_state())
     [batch] = by_batch.sample(num_episodes=1)
     by_episode.module.generator = torch.Generator().manual_seed(3)  # the configuration's seed
@@ -91,7 +91,7 @@ def test_batches_and_episodes_are_the_same_training_data():
 def test_batches_and_episodes_teach_the_same():
     """The same losses and gradients: of the first step, and in the weights after several."""
     by_batch = runner(config(num_envs=1))
-    by_episode = runner(config(num_envs=1, batched=False), MultiAgentEnvRunner)
+    by_episode = runner(config(num_envs=1, batched=False), EpisodeEnvRunner)
     by_episode.module.set_state(by_batch.module.get_state())
     by_episode.module.generator = torch.Generator().manual_seed(3)  # the configuration's seed
     learners, results = [], []
@@ -223,7 +223,7 @@ def test_custom_metrics_of_all_episodes():
 def test_what_works_per_episode_is_sampled_by_episodes(change, reason):
     made = change(config())
     made.validate()
-    assert made.env_runner_cls is None
+    assert made.env_runner_cls is EpisodeEnvRunner
     with pytest.raises(InputError, match=f"batched = True: {reason}"):
         change(config(batched=True)).validate()
 
@@ -240,7 +240,7 @@ def test_environments_without_a_batched_form_of_their_own_are_sampled_by_episode
     register_env("other-reward", lambda _: OtherReward(Scenario(num_ues=2)))
     made = toy_config("other-reward", {})
     made.validate()
-    assert made.env_runner_cls is None
+    assert made.env_runner_cls is EpisodeEnvRunner
     with pytest.raises(InputError, match="the environment has no method batched"):
         toy_config("other-reward", {}, batched=True).validate()
 

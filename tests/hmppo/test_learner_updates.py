@@ -9,6 +9,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from toy_teams import AGENTS, toy_config, toy_episode, toy_learner
 
+from rllib_mec.hmppo.finite import NotFiniteError
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
 from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC
 
@@ -214,8 +215,10 @@ def test_the_kl_loss_holds_the_policy_back():
         assert 0 <= distances[100.0][agent] < 0.3 * distances[0.0][agent]
 
 
-@pytest.mark.parametrize("where", ["reward", "observation"])
-def test_not_a_number_is_an_error_that_says_so(where):
+@pytest.mark.parametrize(
+    ("where", "what"), [("reward", "rewards"), ("observation", "observations of painter")]
+)
+def test_what_is_not_finite_is_not_learned_from(where, what):
     learner = toy_learner()
     episode = episodes_for(learner)[0]
     own = episode.agent_episodes["painter"]
@@ -223,8 +226,32 @@ def test_not_a_number_is_an_error_that_says_so(where):
         own.rewards.data[3] = float("nan")
     else:
         own.observations.data[3][2] = float("nan")
-    with pytest.raises(FloatingPointError, match=r"the loss of \w+ is nan: training has diverged"):
+    before = weights(learner)
+    with pytest.raises(NotFiniteError, match=f"^{what}: nan in row 3 of the training batch"):
         learner.update(episodes=[episode], timesteps={}, num_epochs=1, minibatch_size=4)
+    after = weights(learner)
+    for module_id, state in before.items():
+        for name, value in state.items():
+            assert torch.equal(value, after[module_id][name])
+
+
+def test_numbers_too_large_to_be_squared_are_fine():
+    learner = toy_learner()
+    episode = episodes_for(learner)[0]
+    episode.agent_episodes["painter"].observations.data[3][2] = 3e38
+    learner.update(episodes=[episode], timesteps={}, num_epochs=1, minibatch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "what"), [(1, "the weights of"), (2, "the (loss|weights) of")], ids=str
+)
+def test_training_that_diverges_says_so(epochs, what):
+    """Also if only the last step did it, after which there is no loss any more."""
+    learner = toy_learner(toy_config(lr=1e38))
+    with pytest.raises(FloatingPointError, match=rf"{what} \w+ (is|are) .*: training has diverged"):
+        learner.update(
+            episodes=episodes_for(learner), timesteps={}, num_epochs=epochs, minibatch_size=None
+        )
 
 
 def test_results_name_losses_and_steps_of_every_module():

@@ -18,6 +18,7 @@ from rllib_mec.hmppo.recording.runners import (
     RecordingEpisodeEnvRunner,
 )
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
+from rllib_mec.hmppo.sampling.episode_runner import EpisodeEnvRunner
 from rllib_mec.hmppo.team_batch import TeamBatch
 from rllib_mec.registry import register
 
@@ -85,7 +86,7 @@ def test_relative_directories_are_those_of_the_caller(tmp_path, monkeypatch):
 
 
 def test_evaluation_has_runners_that_do_not_record(tmp_path):
-    for batched, cls in ((None, BatchedEnvRunner), (False, None)):
+    for batched, cls in ((None, BatchedEnvRunner), (False, EpisodeEnvRunner)):
         made = config(str(tmp_path), batched=batched)
         made.validate()
         evaluation = made.get_evaluation_config_object()

@@ -9,6 +9,7 @@ from ray.rllib.algorithms.ppo import ppo
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from toy_teams import MobileEdge, box, toy_config
 
+from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
 from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
@@ -174,6 +175,21 @@ def test_two_learners_stay_equal(build, critic, observation_filter, update):
     assert len(states) == 2
     assert_same(states[0], states[1])
     assert moved(before, states[0]) == set(before)
+
+
+@pytest.mark.parametrize("learners", [0, 1])
+def test_autograd_is_for_losses_of_ones_own(build, learners):
+    """On remote learners, too, whose methods Ray wraps."""
+
+    class Own(HMPPOTorchLearner):
+        def compute_loss_for_module(self, **kwargs):
+            return super().compute_loss_for_module(**kwargs)
+
+    for learner_class, expected in ((HMPPOTorchLearner, False), (Own, True)):
+        config = mec_config().learners(num_learners=learners).training(learner_class=learner_class)
+        group = build(config).learner_group
+        [result] = group.foreach_learner(lambda learner: learner.needs_autograd)
+        assert result.get() is expected
 
 
 def test_same_seed_same_training(build):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -22,8 +23,10 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from rllib_mec.hmppo.distributions import ActionDistribution
+from rllib_mec.hmppo.finite import check_batch
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH
 from rllib_mec.hmppo.learning.losses import policy_loss, value_loss
 from rllib_mec.hmppo.learning.update import StackedUpdate
@@ -87,6 +90,7 @@ class HMPPOTorchLearner(PPOTorchLearner):
         training_data.validate()
         training_data.solve_refs()
         batch = self._team_batch(training_data.episodes)
+        check_batch(batch)
         settings: dict[str, Any] = {
             "minibatch_size": minibatch_size,
             "num_epochs": num_epochs,
@@ -146,7 +150,8 @@ class HMPPOTorchLearner(PPOTorchLearner):
         """Whether something in this learner differs from what the stacked update computes."""
         own = HMPPOTorchLearner
         replaced = any(
-            getattr(type(self), name) is not getattr(own, name)
+            # Ray wraps the methods of remote learners.
+            inspect.unwrap(getattr(type(self), name)) is not getattr(own, name)
             for name in (
                 "compute_losses",
                 "compute_loss_for_module",
@@ -233,6 +238,13 @@ class HMPPOTorchLearner(PPOTorchLearner):
             if not math.isfinite(value):
                 raise FloatingPointError(
                     f"the loss of {module_id} is {value}: training has diverged (try a lower lr)"
+                )
+            # The last minibatch's step comes after its loss.
+            module = self.module[module_id]
+            if not get_total_norm([*module.parameters(), *module.buffers()]).isfinite():
+                raise FloatingPointError(
+                    f"the weights of {module_id} are not finite: training has diverged (try a "
+                    "lower lr)"
                 )
             logged = {**own, WEIGHTS_SEQ_NO: self._weights_seq_no}
             self.metrics.log_dict(logged, key=module_id, window=1)

@@ -9,6 +9,7 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
 from rllib_mec.hmppo.recording.files import RecordingWriter
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
+from rllib_mec.hmppo.sampling.episode_runner import EpisodeEnvRunner
 from rllib_mec.hmppo.team_batch import TeamBatch
 
 
@@ -56,8 +57,8 @@ class RecordingBatchedEnvRunner(RecordingRunner, BatchedEnvRunner):
         return samples
 
 
-class RecordingEpisodeEnvRunner(RecordingRunner, MultiAgentEnvRunner):
-    """RLlib's runner, recording: its episodes as the learner gets them."""
+class RecordingEpisodeEnvRunner(RecordingRunner, EpisodeEnvRunner):
+    """The runner by episodes, recording them as the learner gets them."""
 
     def _batches(self, samples: list[Any]) -> list[TeamBatch]:
         episodes = [episode for episode in samples if len(episode) > 0]

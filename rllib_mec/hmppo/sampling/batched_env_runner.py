@@ -84,7 +84,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             sampler.drop_episodes()
         batches, taken, ended = sampler.sample(steps, episodes, explore)
         self._failures.kept()
-        count_steps(self, taken, ended)
+        count_steps(self, taken * self.num_envs, ended * self.num_envs)
         return batches
 
     def sample_size(self) -> tuple[int, int]:

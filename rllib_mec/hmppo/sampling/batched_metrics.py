@@ -15,9 +15,8 @@ from rllib_mec.hmppo.sampling.callbacks import EPISODE_METRICS
 Floats = NDArray[np.float64]
 
 
-def count_steps(runner: Any, steps: int, episodes: int) -> None:
-    """Counts what a sample took: ``steps`` and finished ``episodes`` of each environment."""
-    env_steps = steps * runner.num_envs
+def count_steps(runner: Any, env_steps: int, episodes: int) -> None:
+    """Counts what a sample holds: steps of all environments, and episodes that have ended."""
     runner.num_env_steps_sampled_lifetime += env_steps
     log = runner.metrics.log_value
     log(names.NUM_ENV_STEPS_SAMPLED, env_steps, reduce="sum")
@@ -28,8 +27,8 @@ def count_steps(runner: Any, steps: int, episodes: int) -> None:
         with_throughput=True,
     )
     if episodes:
-        log(names.NUM_EPISODES, episodes * runner.num_envs, reduce="sum")
-        log(names.NUM_EPISODES_LIFETIME, episodes * runner.num_envs, reduce="lifetime_sum")
+        log(names.NUM_EPISODES, episodes, reduce="sum")
+        log(names.NUM_EPISODES_LIFETIME, episodes, reduce="lifetime_sum")
     for agent in runner.module.team.agents:
         # Every agent acts in every step, through a module of the same id.
         log((names.NUM_AGENT_STEPS_SAMPLED, agent), env_steps, reduce="sum")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rllib_mec.hmppo.finite import check_observations, check_rewards
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 from rllib_mec.hmppo.sampling.recorder import Recorder
@@ -30,9 +31,9 @@ class Sampler:
         on_episodes: called when episodes have ended (all end together) with ``length``, their
             steps; ``returns``, the team's, (S, B); ``seconds``, what they took; ``reported``, the
             environments' metrics, (S, B) each.
-        remake: called when the environments have raised, with their error and whether they have
-            stepped since the last one; returns new ones and their seeds. None: the error goes on to
-            the caller.
+        remake: called when the environments have raised or given what is not finite, with the
+            error and whether they have stepped since the last one; returns new ones and their
+            seeds. None: the error goes on to the caller.
     """
 
     def __init__(
@@ -81,14 +82,13 @@ class Sampler:
             explore=explore,
         )
         to_env = {a: team.codecs[a].to_env(actions[a].flatten(0, 1)) for a in team.agents}
-        stepped = self._of_env(self.env.step, to_env)
+        stepped = self._of_env(self._step_checked, to_env)
         if stepped is None:
             recorder.drop_piece()
             return False
-        following, rewards, terminated, truncated = stepped
+        self._observations, rewards, terminated, truncated = stepped
         self._has_stepped = True
         recorder.add(observed, actions, parameters, rewards)
-        self._observations = _flat(following)
         self._returns += rewards
         self._steps += 1
         if not (terminated or truncated):
@@ -113,14 +113,29 @@ class Sampler:
             seed = None
         elif seed is not None and len(seed) == 1:
             [seed] = seed
-        observations = self._of_env(self.env.reset, seed)
+        observations = self._of_env(self._reset_checked, seed)
         if observations is None:
             return False
-        self._observations = _flat(observations)
+        self._observations = observations
         self.seeds = None
         self._steps, self._began = 0, time.perf_counter()
         self._returns: NDArray[np.float64] = np.zeros(self.env.num_envs)
         return True
+
+    def _step_checked(self, actions: dict[str, Any]) -> tuple[Any, ...]:
+        """A step of the environments, with flat observations; what is not finite is an error."""
+        observations, rewards, terminated, truncated = self.env.step(actions)
+        check_rewards(rewards, self._steps + 1)
+        return self._flat(observations, self._steps + 1), rewards, terminated, truncated
+
+    def _reset_checked(self, seed: Any) -> dict[str, Any]:
+        return self._flat(self.env.reset(seed), 0)
+
+    def _flat(self, observations: dict[str, Any], step: int) -> dict[str, Any]:
+        """Observations as networks take them, (S * B, observation_size) float32 of each agent."""
+        flat = {a: np.asarray(o, np.float32).reshape(len(o), -1) for a, o in observations.items()}
+        check_observations(flat, observations, step)
+        return flat
 
     def _of_env(self, call: Callable[[Any], Any], argument: Any) -> Any:
         """Calls the environments; returns None if they failed and have been made anew."""
@@ -132,8 +147,3 @@ class Sampler:
             self.env, self.seeds = self._remake(error, self._has_stepped)
             self._observations, self._has_stepped = None, False
             return None
-
-
-def _flat(observations: dict[str, Any]) -> dict[str, Any]:
-    """Observations as the networks take them, (S * B, observation_size) float32 of each agent."""
-    return {a: np.asarray(o, np.float32).reshape(len(o), -1) for a, o in observations.items()}

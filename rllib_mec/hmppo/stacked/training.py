@@ -89,7 +89,7 @@ class StackedTraining:
         while rows < self._config.total_train_batch_size:
             batches, taken, ended = self._sampler.sample(steps, episodes, self._config.explore)
             for runner, own, batch in zip(self._runners, parts, batches, strict=True):
-                count_steps(runner, taken, ended)
+                count_steps(runner, taken * runner.num_envs, ended * runner.num_envs)
                 own.append(batch)
             rows += len(batches[0])
         for algorithm, runner in zip(self._all, self._runners, strict=True):

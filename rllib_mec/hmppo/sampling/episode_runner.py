@@ -1,0 +1,106 @@
+"""RLlib's multi-agent runner, whose environments may fail as those of the batched runner may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.rllib.env.env_runner import ENV_STEP_FAILURE
+from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
+from ray.rllib.utils.metrics import ENV_RESET_TIMER, ENV_STEP_TIMER
+
+from rllib_mec.hmppo.finite import check_single
+from rllib_mec.hmppo.sampling.batched_metrics import count_steps
+from rllib_mec.hmppo.sampling.env_failures import EnvFailures
+
+
+class EpisodeEnvRunner(MultiAgentEnvRunner):
+    """Samples by RLlib's episodes.
+
+    Beyond RLlib's runner: what is not finite is an error of the environment; one that always fails
+    ends the runner with its own error; what is counted is what is returned.
+    """
+
+    env: Any
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._failures = EnvFailures()
+        super().__init__(**kwargs)
+
+    def make_env(self) -> None:
+        self.env = getattr(self, "env", None)  # RLlib leaves none if making it failed
+        super().make_env()
+        self._steps = [0] * self.num_envs
+        self._ended = [False] * self.num_envs
+
+    def sample(self, **kwargs: Any) -> list[Any]:
+        samples = super().sample(**kwargs)
+        self._failures.kept()
+        count_steps(
+            self,
+            sum(len(episode) for episode in samples),
+            sum(episode.is_done for episode in samples),
+        )
+        return samples
+
+    def _increase_sampled_metrics(self, num_steps: int, next_obs: Any, episode: Any) -> int:
+        # RLlib counts here, and does not take back what a failure drops: see sample().
+        return num_steps
+
+    def _try_env_step(self, actions: Any) -> Any:
+        try:
+            with self.metrics.log_time(ENV_STEP_TIMER):
+                results = self.env.step(actions)
+            self._check_step(*results)
+        except Exception as error:
+            self._remake(error)
+            return ENV_STEP_FAILURE
+        self._failures.stepped()
+        self._log_env_steps(metric=self._metrics_num_try_env_step, num_steps=1)
+        return results
+
+    def _try_env_reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        while True:
+            try:
+                with self.metrics.log_time(ENV_RESET_TIMER):
+                    observations, infos = self.env.reset(
+                        seed=self._failures.seed(seed), options=options
+                    )
+                for index, observed in enumerate(observations):
+                    _check(observed, {}, index, 0)
+            except Exception as error:
+                self._remake(error)
+                seed = self._seed  # the new ones have not had any
+                continue
+            self._steps = [0] * self.num_envs
+            self._ended = [False] * self.num_envs
+            return observations, infos
+
+    def _check_step(
+        self, observations: Any, rewards: Any, terminated: Any, truncated: Any, infos: Any
+    ) -> None:
+        for index, ended in enumerate(self._ended):
+            # After the end of an episode, the next step of that environment is a reset.
+            self._steps[index] = 0 if ended else self._steps[index] + 1
+            self._ended[index] = terminated[index]["__all__"] or truncated[index].get("__all__")
+            _check(observations[index], rewards[index], index, self._steps[index])
+        if any(self._ended):
+            self._failures.kept()
+
+    def _remake(self, error: Exception) -> None:
+        """Makes the environments anew after an error of theirs, or raises it."""
+        if not self.config.restart_failed_sub_environments:
+            raise error
+        while True:
+            self._failures.failed(error, self)
+            try:
+                return self.make_env()
+            except Exception as another:
+                error = another
+
+
+def _check(observed: Any, rewards: Any, environment: int, step: int) -> None:
+    """Raises NotFiniteError for what an environment's agents are shown and given."""
+    for agent, reward in rewards.items():
+        check_single(f"reward of {agent}", reward, environment, step)
+    for agent, observation in observed.items():
+        check_single(f"observation of {agent}", observation, environment, step)
