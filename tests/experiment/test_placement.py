@@ -1,5 +1,6 @@
 """Where a trial's processes go: groups, refusals, and what is said while a cluster is too small."""
 
+import json
 import pickle
 
 import pytest
@@ -254,12 +255,27 @@ def test_the_callback_survives_being_saved_with_the_run(waiting):
 )
 def test_an_autoscaler_is_known_by_its_types_of_nodes(types, grows, monkeypatch):
     """Statuses as Ray's monitor writes them; a dead node is among the listed ones for a while."""
-    import json
-
     report = {"active_nodes": types, "pending_launches": {}}
     status = None if types is None else json.dumps({"autoscaler_report": report}).encode()
     keys = {resources.DEBUG_AUTOSCALING_STATUS: status}
     monkeypatch.setattr(resources, "_internal_kv_get", lambda key, **_: keys.get(key))
     ids = [{"NodeID": name, "Alive": name != "cc"} for name in ("aa", "bb", "cc")]
     monkeypatch.setattr(resources.ray, "nodes", lambda: ids)
+    assert resources.has_autoscaler() is grows
+
+
+@pytest.mark.parametrize(("types", "grows"), [(["node_aa"], False), (["node_aa", "cpus"], True)])
+def test_rays_second_autoscaler_reports_elsewhere(types, grows, monkeypatch):
+    from types import SimpleNamespace
+
+    import ray.autoscaler.v2.sdk
+
+    nodes = [SimpleNamespace(ray_node_type_name=name) for name in types]
+    status = SimpleNamespace(active_nodes=nodes[:1], idle_nodes=nodes[1:])
+    keys = {resources.GCS_AUTOSCALER_V2_ENABLED_KEY: b"1"}
+    monkeypatch.setattr(resources, "_internal_kv_get", lambda key, **_: keys.get(key))
+    monkeypatch.setattr(resources.ray, "nodes", lambda: [{"NodeID": "aa", "Alive": True}])
+    here = SimpleNamespace(gcs_address="127.0.0.1:1")
+    monkeypatch.setattr(resources.ray, "get_runtime_context", lambda: here)
+    monkeypatch.setattr(ray.autoscaler.v2.sdk, "get_cluster_status", lambda address: status)
     assert resources.has_autoscaler() is grows
