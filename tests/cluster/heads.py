@@ -41,16 +41,16 @@ def free_ports(count: int) -> list[int]:
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Returns this process's environment without what points at another Ray or Python path."""
+    """Returns this process's environment without what an operator's would not have."""
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith("RAY_") and key != "PYTHONPATH"
+        if not key.startswith("RAY_") and key not in ("PYTHONPATH", "OMP_NUM_THREADS")
     }
     folder = str(Path(sys.executable).parent)
     kept["PATH"] = f"{folder}{os.pathsep}{kept.get('PATH', '')}"
     # Ray's default of the mode changes between releases, and between head, node and client.
-    return {**kept, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", **(extra or {})}
+    return {**kept, "RAY_AUTH_MODE": "disabled", **(extra or {})}
 
 
 class Node:

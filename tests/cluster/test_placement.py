@@ -147,8 +147,8 @@ def test_gpus_that_the_cluster_lacks(cluster, tmp_path):
 def test_a_node_that_joins_is_waited_for(tmp_path):
     write(tmp_path, {"num_env_runners": 2}, env_runners_per_node=1)
     with head(3, env={"PYTHONPATH": str(ROOT)}) as small:
-        run = Watched(small, tmp_path)
-        run.until("waiting 1m 00s: a trial needs 2 nodes, and there is 1")
+        run = Watched(small, tmp_path, "--wait-for-resources", "300")
+        run.until("waiting 5m 00s: a trial needs 2 nodes, and there is 1")
         small.add(2)
         assert run.end() == 0, run.output
     assert places(tmp_path) == [1, 1]
