@@ -50,6 +50,12 @@ def test_placements_that_make_no_sense_are_refused(config, form, message):
     assert "\n" not in str(caught.value)
 
 
+def test_baselines_have_no_runners_to_place():
+    form = {"run": "hold", "env": "mec", "env_runners_per_node": 1}
+    with pytest.raises(InputError, match="env_runners_per_node = 1: Hold starts no environment"):
+        prepare(make("exp", {**form, "config": {"num_env_runners": 2}}))
+
+
 def test_a_strategy_among_several_is_checked_too():
     with pytest.raises(InputError, match="did you mean 'SPREAD'"):
         plan({"placement_strategy": {"grid_search": ["PACK", "SPREAT"]}})
