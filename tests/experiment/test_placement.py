@@ -105,6 +105,13 @@ def test_groups_hold_what_a_node_holds():
     assert (again.groups, again.bundles) == (request.groups, request.bundles)
 
 
+def test_the_main_process_keeps_its_gpu():
+    made = plan({"num_env_runners": 2, "num_gpus_per_learner": 1}, env_runners_per_node=1)
+    request = made.trainable.default_resource_request(made.configs[0])
+    assert request.groups == [{"CPU": 2.0, "GPU": 1.0}, CPU]
+    assert request.bundles[0] == {"CPU": 1.0, "GPU": 1.0}
+
+
 def test_the_groups_do_not_change_what_an_algorithm_is_called():
     assert plan(env_runners_per_node=2).trainable.__name__ == "PPO"
     assert plan().trainable is plan().configs[0].algo_class
@@ -178,6 +185,16 @@ def test_groups_need_as_many_nodes(no_autoscaler):
     resources.check_cluster(
         plan({"num_env_runners": 2}, env_runners_per_node=1), 0.0, lambda: NODES, pytest.fail
     )
+
+
+def test_a_ray_of_our_own_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(resources, "nodes", lambda: [Node("127.0.0.1", {"CPU": 4.0})])
+    monkeypatch.setattr(resources.ray, "cluster_resources", lambda: {"CPU": 4.0})
+    resources.check_own(plan({"num_env_runners": 3}))
+    with pytest.raises(InputError, match="exp: a trial needs 5 CPU, Ray has 4: lower "):
+        resources.check_own(plan({"num_env_runners": 4}))
+    with pytest.raises(InputError, match="needs 2 nodes, and there is 1: give --address of a clu"):
+        resources.check_own(plan({"num_env_runners": 2}, env_runners_per_node=1))
 
 
 def test_an_autoscaler_is_not_waited_for(monkeypatch, capsys):
