@@ -68,6 +68,8 @@ def check(
         raise InputError(f"{here}: there are none: expected config.num_env_runners ≥ 1")
     if "placement_strategy" in values:
         raise InputError(f"{where}: expected none beside env_runners_per_node, which decides it")
+    if len(request_of(config).bundles) <= config.num_env_runners:
+        raise InputError(f"{here}: {config.algo_class.__name__} starts no environment runners")
     if config.num_offline_eval_runners:
         raise InputError(f"{here}: expected none with config.num_offline_eval_runners")
 

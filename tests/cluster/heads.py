@@ -6,6 +6,7 @@ Every process is started here, on ports of its own, and ended by its process id.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -14,13 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import ray  # noqa: F401 brings psutil along
+import ray
+from ray.autoscaler._private.monitor import BASE_READONLY_CONFIG
 
-import psutil  # isort: skip
+import psutil  # isort: skip which Ray brings along
 
 ROOT = Path(__file__).parents[2]
 """The repository: the directory that holds the package."""
@@ -38,16 +41,16 @@ def free_ports(count: int) -> list[int]:
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Returns this process's environment without what points at another Ray or Python path."""
+    """Returns this process's environment without what an operator's would not have."""
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith("RAY_") and key != "PYTHONPATH"
+        if not key.startswith("RAY_") and key not in ("PYTHONPATH", "OMP_NUM_THREADS")
     }
     folder = str(Path(sys.executable).parent)
     kept["PATH"] = f"{folder}{os.pathsep}{kept.get('PATH', '')}"
     # Ray's default of the mode changes between releases, and between head, node and client.
-    return {**kept, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", **(extra or {})}
+    return {**kept, "RAY_AUTH_MODE": "disabled", **(extra or {})}
 
 
 class Node:
@@ -72,6 +75,14 @@ class Node:
             for each in (own, *own.children(recursive=True)):
                 self._seen[each.pid] = each
         return [each for each in self._seen.values() if each.is_running()]
+
+    def wait(self) -> None:
+        """Returns once the node is a member of its cluster."""
+        deadline = time.monotonic() + _SECONDS_TO_START
+        while "Ray runtime started" not in self.log.read_text():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"no node:\n{self.log.read_text()}")
+            time.sleep(0.2)
 
     def kill(self) -> None:
         """Ends the node as a power cut does: everything at once, without a word."""
@@ -98,11 +109,11 @@ class Head:
     Args:
         num_cpus: of the head node.
         env: of all nodes, besides what this process has.
-        options: more arguments of ``ray start --head``.
+        grows: whether an autoscaler adds nodes of 2 CPUs.
     """
 
     def __init__(
-        self, num_cpus: int, env: Mapping[str, str] | None = None, options: tuple[str, ...] = ()
+        self, num_cpus: int, env: Mapping[str, str] | None = None, grows: bool = False
     ) -> None:
         # Not pytest's tmp_path: the path of a Unix socket, which Ray puts in there, must be short.
         self.folder = Path(tempfile.mkdtemp(prefix="mec-"))
@@ -111,6 +122,7 @@ class Head:
         gcs, dashboard, client = free_ports(3)
         self.address = f"127.0.0.1:{gcs}"
         self.dashboard = f"http://127.0.0.1:{dashboard}"
+        options = self._autoscaler(num_cpus, gcs) if grows else []
         try:
             self._start(
                 "--head",
@@ -131,11 +143,8 @@ class Head:
     ) -> Node:
         """Starts a worker node; with ``wait``, returns once it has joined."""
         node = self._start(f"--address={self.address}", f"--num-cpus={num_cpus}", *options, env=env)
-        deadline = time.monotonic() + _SECONDS_TO_START
-        while wait and "Ray runtime started" not in node.log.read_text():
-            if node.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"no node:\n{node.log.read_text()}")
-            time.sleep(0.2)
+        if wait:
+            node.wait()
         return node
 
     def run(
@@ -192,8 +201,31 @@ class Head:
         self.nodes.append(node)
         return node
 
+    def _autoscaler(self, num_cpus: int, gcs: int) -> list[str]:
+        """Sets up the one that Ray tests itself with, which starts nodes on this machine."""
+        self.env |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        provider = {
+            "type": "fake_multinode",
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+            "gcs_address": f"{ray.util.get_node_ip_address()}:{gcs}",
+        }
+        worker = {"resources": {"CPU": 2}, "min_workers": 0, "max_workers": 3, "node_config": {}}
+        head = {"resources": {"CPU": num_cpus}, "max_workers": 0, "node_config": {}}
+        config = BASE_READONLY_CONFIG | {
+            "max_workers": 3,
+            "provider": provider,
+            "available_node_types": {"ray.head.default": head, "worker": worker},
+            "idle_timeout_minutes": 5.0,
+        }
+        file = self.folder / "autoscaler.json"
+        file.write_text(json.dumps(config))
+        return [f"--autoscaling-config={file}"]
+
     def _wait_for_jobs(self) -> None:
         """Waits until the job server answers, by whatever status."""
+        self.nodes[0].wait()
         deadline = time.monotonic() + _SECONDS_TO_START
         while True:
             try:
@@ -201,19 +233,18 @@ class Head:
                 return
             except urllib.error.HTTPError:
                 return
-            except OSError as error:
-                ended = self.nodes[0].process.poll() is not None
-                if ended or time.monotonic() > deadline:
-                    raise RuntimeError(f"no Ray:\n{self.nodes[0].log.read_text()}") from error
-                time.sleep(0.3)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
 
 @contextlib.contextmanager
 def head(
-    num_cpus: int, env: Mapping[str, str] | None = None, options: tuple[str, ...] = ()
+    num_cpus: int, env: Mapping[str, str] | None = None, grows: bool = False
 ) -> Iterator[Head]:
     """Starts a :class:`Head` for a ``with`` block."""
-    started = Head(num_cpus, env, options)
+    started = Head(num_cpus, env, grows)
     try:
         yield started
     finally:

@@ -28,6 +28,7 @@ SLOW = """
 slow:
   run: PPO
   env: own_env:Slow
+  env_runners_per_node: 1
   stop: {num_env_steps_sampled_lifetime: 240}
   checkpoint_config: {checkpoint_frequency: 0}
   config:

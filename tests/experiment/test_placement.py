@@ -1,5 +1,6 @@
 """Where a trial's processes go: groups, refusals, and what is said while a cluster is too small."""
 
+import json
 import pickle
 
 import pytest
@@ -49,6 +50,12 @@ def test_placements_that_make_no_sense_are_refused(config, form, message):
     assert "\n" not in str(caught.value)
 
 
+def test_baselines_have_no_runners_to_place():
+    form = {"run": "hold", "env": "mec", "env_runners_per_node": 1}
+    with pytest.raises(InputError, match="env_runners_per_node = 1: Hold starts no environment"):
+        prepare(make("exp", {**form, "config": {"num_env_runners": 2}}))
+
+
 def test_a_strategy_among_several_is_checked_too():
     with pytest.raises(InputError, match="did you mean 'SPREAD'"):
         plan({"placement_strategy": {"grid_search": ["PACK", "SPREAT"]}})
@@ -96,6 +103,13 @@ def test_groups_hold_what_a_node_holds():
     assert placement.in_words(config, request) == "node 1 8 CPU; node 2 4 CPU; node 3 2 CPU"
     again = pickle.loads(pickle.dumps(request))
     assert (again.groups, again.bundles) == (request.groups, request.bundles)
+
+
+def test_the_main_process_keeps_its_gpu():
+    made = plan({"num_env_runners": 2, "num_gpus_per_learner": 1}, env_runners_per_node=1)
+    request = made.trainable.default_resource_request(made.configs[0])
+    assert request.groups == [{"CPU": 2.0, "GPU": 1.0}, CPU]
+    assert request.bundles[0] == {"CPU": 1.0, "GPU": 1.0}
 
 
 def test_the_groups_do_not_change_what_an_algorithm_is_called():
@@ -172,6 +186,16 @@ def test_groups_need_as_many_nodes(no_autoscaler):
     resources.check_cluster(
         plan({"num_env_runners": 2}, env_runners_per_node=1), 0.0, lambda: NODES, pytest.fail
     )
+
+
+def test_a_ray_of_our_own_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(resources, "nodes", lambda: [Node("127.0.0.1", {"CPU": 4.0})])
+    monkeypatch.setattr(resources.ray, "cluster_resources", lambda: {"CPU": 4.0})
+    resources.check_own(plan({"num_env_runners": 3}))
+    with pytest.raises(InputError, match="exp: a trial needs 5 CPU, Ray has 4: lower "):
+        resources.check_own(plan({"num_env_runners": 4}))
+    with pytest.raises(InputError, match="needs 2 nodes, and there is 1: give --address of a clu"):
+        resources.check_own(plan({"num_env_runners": 2}, env_runners_per_node=1))
 
 
 def test_an_autoscaler_is_not_waited_for(monkeypatch, capsys):
@@ -255,12 +279,27 @@ def test_the_callback_survives_being_saved_with_the_run(waiting):
 )
 def test_an_autoscaler_is_known_by_its_types_of_nodes(types, grows, monkeypatch):
     """Statuses as Ray's monitor writes them; a dead node is among the listed ones for a while."""
-    import json
-
     report = {"active_nodes": types, "pending_launches": {}}
     status = None if types is None else json.dumps({"autoscaler_report": report}).encode()
     keys = {resources.DEBUG_AUTOSCALING_STATUS: status}
     monkeypatch.setattr(resources, "_internal_kv_get", lambda key, **_: keys.get(key))
     ids = [{"NodeID": name, "Alive": name != "cc"} for name in ("aa", "bb", "cc")]
     monkeypatch.setattr(resources.ray, "nodes", lambda: ids)
+    assert resources.has_autoscaler() is grows
+
+
+@pytest.mark.parametrize(("types", "grows"), [(["node_aa"], False), (["node_aa", "cpus"], True)])
+def test_rays_second_autoscaler_reports_elsewhere(types, grows, monkeypatch):
+    from types import SimpleNamespace
+
+    import ray.autoscaler.v2.sdk
+
+    nodes = [SimpleNamespace(ray_node_type_name=name) for name in types]
+    status = SimpleNamespace(active_nodes=nodes[:1], idle_nodes=nodes[1:])
+    keys = {resources.GCS_AUTOSCALER_V2_ENABLED_KEY: b"1"}
+    monkeypatch.setattr(resources, "_internal_kv_get", lambda key, **_: keys.get(key))
+    monkeypatch.setattr(resources.ray, "nodes", lambda: [{"NodeID": "aa", "Alive": True}])
+    here = SimpleNamespace(gcs_address="127.0.0.1:1")
+    monkeypatch.setattr(resources.ray, "get_runtime_context", lambda: here)
+    monkeypatch.setattr(ray.autoscaler.v2.sdk, "get_cluster_status", lambda address: status)
     assert resources.has_autoscaler() is grows
