@@ -180,6 +180,10 @@ def submit(
     from rllib_mec.experiment.submit import Submission, flags_of
     from rllib_mec.experiment.submit import submit as send
 
+    if flags["restore"] is not None and not flags["restore"].is_absolute():
+        raise InputError(
+            f"--restore {flags['restore']}: expected an absolute path that the cluster's nodes reach"
+        )
     typed = {
         name: value
         for name, value in flags.items()
@@ -233,8 +237,6 @@ def _train(experiments: list[Any], arguments: list[str], flags: dict[str, Any]) 
     from rllib_mec.experiment.run import Options, run
 
     resume = [] if flags["resume"] else ["--resume"]
-    if flags["resume"] and flags["restore"]:
-        raise InputError("--restore begins a new run, --resume continues one: expected one of them")
     options = Options(
         address=flags["address"],
         num_cpus=flags["num_cpus"],

@@ -323,6 +323,10 @@ def test_the_command_passes_on_what_was_typed(file, monkeypatch):
         (["f.yaml", "--address", "http://127.0.0.1:1", "--num-cpus", "3"], "No such option"),
         (["g.yaml", "--address", "http://127.0.0.1:1"], "cannot read g.yaml"),
         (["f.yaml", "--address", "http://127.0.0.1:1", "--storage-path", "r"], "thrown away"),
+        (
+            ["f.yaml", "--address", "http://127.0.0.1:1", "--restore", "a/b"],
+            "--restore a/b: expected an absolute path",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_sent(arguments, message, file, capsys):
