@@ -180,9 +180,10 @@ def submit(
     from rllib_mec.experiment.submit import Submission, flags_of
     from rllib_mec.experiment.submit import submit as send
 
-    if flags["restore"] is not None and not flags["restore"].is_absolute():
+    start = flags["restore"]
+    if start is not None and not start.is_absolute():
         raise InputError(
-            f"--restore {flags['restore']}: expected an absolute path that the cluster's nodes reach"
+            f"--restore {start}: expected an absolute path that the cluster's nodes reach"
         )
     typed = {
         name: value
