@@ -172,6 +172,21 @@ def test_ctrl_c_leaves_the_job_alone(file, capsys):
     )
 
 
+def test_a_reader_that_has_gone_is_like_ctrl_c(file, monkeypatch, capsys):
+    reading, writing = os.pipe()
+
+    class Client(FakeClient):
+        async def tail_job_logs(self, job):
+            os.close(reading)  # as head does, when it has enough
+            yield "one\n"
+
+    with os.fdopen(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert send(file, Client()) == 130
+        print("which nobody reads")
+    assert "the job goes on" in capsys.readouterr().err
+
+
 def test_not_waiting_is_no_reading(file, capsys):
     assert send(file, FakeClient(["one\n"], status="FAILED", code=1), wait=False) == 0
     assert "one" not in capsys.readouterr().out
