@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from process import HERE, machine
 
 TASKS = 50
-ITERATIONS, WARM_UP = 12, 3
-TOTAL_ENVS = (64,)
-PLACES = ((1, 2), (2, 2))
+ITERATIONS, WARM_UP = 40, 5
+TOTAL_ENVS = (64, 256)
+PLACES = ((1, 1), (1, 2), (1, 4), (1, 8), (2, 2), (2, 4), (2, 8), (3, 3), (3, 8))
 """(nodes, runners)."""
 
 RUNNERS_TO_PREDICT = (1, 8, 32, 100, 300)
@@ -58,16 +58,17 @@ def form(nodes: int, runners: int, num_envs: int, storage: str) -> dict[str, Any
     }
 
 
-def measure(nodes: int, runners: int, num_envs: int, address: str) -> dict[str, Any]:
+def measure(cluster: Any, nodes: int, runners: int, num_envs: int) -> dict[str, Any]:
     """Trains for some iterations; returns medians of the later ones."""
-    from rllib_mec.experiment.plan import prepare
-    from rllib_mec.experiment.run import Options, run
-    from rllib_mec.experiment.spec import make
-
     with tempfile.TemporaryDirectory() as storage:
-        plan = prepare(make("scale", form(nodes, runners, num_envs, storage)))
-        if run([plan], Options(address=address)):
-            raise SystemExit(f"{nodes} nodes, {runners} runners: the training failed")
+        file = Path(storage, "scale.yaml")
+        file.write_text(json.dumps({"scale": form(nodes, runners, num_envs, storage)}))
+        # Both folders: modules of a user's own are imported here, too, to be checked.
+        env = {"PYTHONPATH": cluster.env["PYTHONPATH"]}
+        arguments = ("train", "file", str(file), "--address", cluster.address)
+        done = cluster.run("-m", "rllib_mec.cli", *arguments, env=env)
+        if done.returncode:
+            raise SystemExit(f"{nodes} nodes, {runners} runners: {done.stdout}{done.stderr}")
         (file,) = Path(storage).glob("scale/*/result.json")
         rows = [json.loads(line) for line in file.read_text().splitlines()][WARM_UP:]
     clocks = [row["clock"] for row in rows]
@@ -154,10 +155,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=HERE / "results" / "scale.json")
     arguments = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    from rllib_mec.experiment.logs import quieten
-
-    quieten(0)
     sys.path += [str(HERE), str(HERE.parent / "cluster")]
     from heads import ROOT, head
 
@@ -167,7 +164,7 @@ def main() -> None:
         for _ in range(2):
             cluster.add(8)
         rows = [
-            measure(nodes, runners, num_envs, cluster.address)
+            measure(cluster, nodes, runners, num_envs)
             for num_envs in TOTAL_ENVS
             for nodes, runners in PLACES
         ]
