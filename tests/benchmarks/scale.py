@@ -5,8 +5,7 @@
 The nodes are raylets on this machine: their runners share its cores, but talk to the learner as
 runners elsewhere do, and each node has an object store of its own. The work is that of the tuned
 example of 8 UEs with larger batches: 64 or 256 environments altogether, an episode of 50 steps of
-each is an iteration. Two parts of the model are of the machine (seconds of sampling and of learning
-per step), three of Ray (per iteration, per runner, per step sent).
+each is an iteration.
 """
 
 from __future__ import annotations
@@ -21,17 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from process import HERE, machine
 
 TASKS = 50
-ITERATIONS, WARM_UP = 40, 5
+ITERATIONS, WARM_UP = 30, 5
 TOTAL_ENVS = (64, 256)
 PLACES = ((1, 1), (1, 2), (1, 4), (1, 8), (2, 2), (2, 4), (2, 8), (3, 3), (3, 8))
 """(nodes, runners)."""
 
-RUNNERS_TO_PREDICT = (1, 8, 32, 100, 300)
-"""One on a node: 100 runners are 100 nodes."""
+NODES_TO_PREDICT = (1, 2, 8, 32, 100)
+"""With one runner on each."""
+
+NETWORK_BYTES_PER_S = 10e9 / 8
+"""Assumed between nodes, and into the learner's; it cannot be measured on one machine."""
 
 
 def form(nodes: int, runners: int, num_envs: int, storage: str) -> dict[str, Any]:
@@ -85,69 +86,81 @@ def measure(cluster: Any, nodes: int, runners: int, num_envs: int) -> dict[str, 
         "steps_per_s": round(batch / statistics.median(clock["all"] for clock in clocks)),
         **{
             f"{part}_s": round(statistics.median(clock[part] for clock in clocks), 5)
-            for part in ("all", "sampling", "learning", "sync")
+            for part in ("all", "sampling", "trial", "learning", "sync")
         },
     }
 
 
 def fit(rows: list[dict[str, Any]], cores: int) -> dict[str, Any]:
-    """Fits the parts of an iteration, least squares with coefficients >= 0.
+    """Fits what each part of an iteration costs, by least squares of relative errors.
 
-    sampling = a + b * runners + c * steps / min(runners, cores) + d * steps;
-    learning = e * steps; sync = f + g * runners; bytes = h * steps + i * runners. Each point is
-    weighted by what was measured, so that relative errors count.
+    ``trial_s``, of the trial's own process, from all rows; ``runner_s``, what a runner does beside
+    the others, from the rows in which every runner has a core. With more runners than cores they
+    take turns, so that the whole model can be compared with what was measured there.
     """
-
-    def solve(columns: list[str], target: str) -> tuple[dict[str, float], float]:
-        features = np.array([[_FEATURES[c](row, cores) for c in columns] for row in rows])
-        measured = np.array([row[target] for row in rows], float)
-        found = _non_negative(features / measured[:, None], np.ones(len(rows)))
-        errors = np.abs(features @ found / measured - 1)
-        return dict(zip(columns, found.tolist(), strict=True)), float(np.median(errors))
-
-    parts = {
-        "sampling_s": ["iteration", "runner", "step_of_a_core", "step"],
-        "learning_s": ["step"],
-        "sync_s": ["iteration", "runner"],
-        "store_bytes_per_iteration": ["step", "runner"],
+    alone = [row | {"runner_s": row["sampling_s"] - row["trial_s"]} for row in rows]
+    alone = [row for row in alone if row["runners"] <= cores]
+    model = {
+        "trial_s": _solve(rows, "trial_s", ["iteration", "runner", "step"]),
+        "runner_s": _solve(alone, "runner_s", ["iteration", "step_of_a_runner"]),
+        "learning_s": _solve(rows, "learning_s", ["step"]),
+        "sync_s": _solve(rows, "sync_s", ["iteration", "runner"]),
+        "store_bytes_per_iteration": _solve(
+            rows, "store_bytes_per_iteration", ["step", "step_sent", "runner"]
+        ),
     }
-    fitted = {target: solve(columns, target) for target, columns in parts.items()}
-    return {
-        target: {"per": coefficients, "median_relative_error": round(error, 3)}
-        for target, (coefficients, error) in fitted.items()
-    }
+    errors = [
+        abs(1 - sum(seconds_of(model, row, cores).values()) / row["all_s"])
+        for row in rows
+        if row["runners"] > cores
+    ]
+    return model | {"median_error_of_crowded_rows": round(statistics.median(errors), 3)}
 
 
 _FEATURES = {
-    "iteration": lambda row, cores: 1.0,
-    "runner": lambda row, cores: row["runners"],
-    "step_of_a_core": lambda row, cores: row["steps"] / min(row["runners"], cores),
-    "step": lambda row, cores: row["steps"],
+    "iteration": lambda row: 1.0,
+    "runner": lambda row: row["runners"],
+    "step": lambda row: row["steps"],
+    "step_of_a_runner": lambda row: row["steps"] / row["runners"],
+    "step_sent": lambda row: row["steps"] * (1 - 1 / row["nodes"]),
 }
 
 
-def _non_negative(features: NDArray[np.float64], target: NDArray[np.float64]) -> Any:
+def _solve(rows: list[dict[str, Any]], target: str, columns: list[str]) -> dict[str, float]:
     from scipy.optimize import nnls
 
-    return nnls(features, target)[0]
+    measured = np.array([row[target] for row in rows], float)
+    features = np.array([[_FEATURES[column](row) for column in columns] for row in rows])
+    found, _ = nnls(features / measured[:, None], np.ones(len(rows)))
+    return {column: float(f"{value:.3g}") for column, value in zip(columns, found, strict=True)}
+
+
+def _value(model: dict[str, Any], part: str, row: dict[str, Any]) -> float:
+    return sum(coefficient * _FEATURES[c](row) for c, coefficient in model[part].items())
+
+
+def seconds_of(model: dict[str, Any], row: dict[str, Any], cores: int) -> dict[str, float]:
+    """Returns what the model says of a row whose runners share ``cores``."""
+    turns = max(row["runners"] / cores, 1.0)
+    return {
+        "trial_s": _value(model, "trial_s", row),
+        "runner_s": _value(model, "runner_s", row) * turns,
+        "learning_s": _value(model, "learning_s", row),
+        "sync_s": _value(model, "sync_s", row),
+    }
 
 
 def predict(model: dict[str, Any], runners: int, steps: int) -> dict[str, float]:
-    """Returns what the model says of runners that have a core each."""
-    row = {"runners": runners, "steps": steps}
-    parts = {
-        target: sum(
-            coefficient * _FEATURES[column](row, runners)
-            for column, coefficient in model[target]["per"].items()
-        )
-        for target in ("sampling_s", "learning_s", "sync_s", "store_bytes_per_iteration")
-    }
-    seconds = sum(value for target, value in parts.items() if target.endswith("_s"))
+    """Returns what the model says of runners on a node each, with a core each."""
+    row = {"nodes": runners, "runners": runners, "steps": steps}
+    parts = seconds_of(model, row, runners)
+    sent = model["store_bytes_per_iteration"]["step_sent"] * _FEATURES["step_sent"](row)
+    parts["network_s"] = sent / NETWORK_BYTES_PER_S
     return {
-        "runners": runners,
+        "nodes": runners,
         "steps": steps,
-        **{target: float(f"{value:.3g}") for target, value in parts.items()},
-        "steps_per_s": round(steps / seconds),
+        **{part: float(f"{seconds:.3g}") for part, seconds in parts.items()},
+        "steps_per_s": round(steps / sum(parts.values())),
     }
 
 
@@ -175,9 +188,9 @@ def main() -> None:
         "measured": rows,
         "model": model,
         "predicted": [
-            predict(model, runners, steps)
+            predict(model, nodes, steps)
             for steps in (12_800, 128_000)
-            for runners in RUNNERS_TO_PREDICT
+            for nodes in NODES_TO_PREDICT
         ],
     }
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
