@@ -63,6 +63,12 @@ class FakeClient:
 
 
 @pytest.fixture(autouse=True)
+def no_token(monkeypatch):
+    """A Ray that was started in this process has set a mode of its own."""
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(submit, "SECONDS_BETWEEN_TRIES", 0.0)
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "set by the client, and not to stay")

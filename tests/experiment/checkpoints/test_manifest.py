@@ -53,12 +53,21 @@ def test_a_flipped_bit_is_found_in_any_file(copy, bit):
     manifest.check(copy)
 
 
+def says_the_same(one, other):
+    try:
+        return json.loads(one) == json.loads(other)
+    except ValueError:
+        return False
+
+
 def test_a_flipped_bit_is_found_anywhere_in_the_manifest(copy):
     path = copy / "manifest.json"
     whole = path.read_bytes()
     for position in range(0, len(whole), 7):
         changed = bytearray(whole)
         changed[position] ^= 1
+        if says_the_same(changed, whole):  # the last digit of a number, below its precision
+            continue
         path.write_bytes(bytes(changed))
         with pytest.raises(InputError, match=r"manifest\.json"):
             manifest.read(copy)
