@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import shlex
+import subprocess
 import sys
 import threading
 import types
@@ -60,12 +61,6 @@ class FakeClient:
 
     def get_job_logs(self, job):
         return "".join(self.pieces)
-
-
-@pytest.fixture(autouse=True)
-def no_token(monkeypatch):
-    """A Ray that was started in this process has set a mode of its own."""
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
 
 
 @pytest.fixture(autouse=True)
@@ -286,24 +281,36 @@ def version(number):
         (500, b"", "no Ray at http://127.0.0.1:"),
     ],
 )
-def test_a_server_that_is_not_the_right_one_is_one_line(
-    status, body, message, answering, monkeypatch, tmp_path
-):
-    pytest.importorskip("aiohttp")
-    monkeypatch.setenv("HOME", str(tmp_path))  # no token there
-    with pytest.raises(InputError) as caught:
-        submit.connected(answering(status, body))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_a_server_that_is_not_the_right_one_is_one_line(status, body, message, answering, tmp_path):
+    assert message in refusal(answering(status, body), tmp_path)
 
 
-def test_an_address_where_nobody_is_is_one_line(monkeypatch, tmp_path):
+def refusal(address, home):
+    """The error at an address, in a process that knows of no token.
+
+    In this one, a Ray that was started before has decided whether there are tokens.
+    """
     pytest.importorskip("aiohttp")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(InputError, match=r"no Ray at http://127.0.0.1:1: nobody answers"):
-        submit.connected("http://127.0.0.1:1")
-    with pytest.raises(InputError, match="--address head:6379: expected that of the cluster's das"):
-        submit.connected("head:6379")
+    env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    script = "import sys; from rllib_mec.experiment import submit; submit.connected(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", script, address],
+        env={**env, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    *_, last = done.stderr.strip().splitlines()
+    assert last.startswith("rllib_mec.errors.InputError: "), done.stderr
+    return last
+
+
+def test_an_address_where_nobody_is_is_one_line(tmp_path):
+    nobody = refusal("http://127.0.0.1:1", tmp_path)
+    assert "no Ray at http://127.0.0.1:1: nobody answers" in nobody
+    assert "--address head:6379: expected that of the cluster's das" in refusal(
+        "head:6379", tmp_path
+    )
 
 
 def test_tokens_are_named_as_ray_looks_for_them(monkeypatch, tmp_path):
