@@ -46,7 +46,7 @@ class Compute(Part):
         (1e5, 6e5), meaning="tokens of a task, uniform", source=INFERRED, above=0
     )
     server_tflops: float = quantity(
-        60.0, unit="TFLOP/s", meaning="speed of the server", source=INFERRED, above=0
+        40.0, unit="TFLOP/s", meaning="speed of the server", source=INFERRED, above=0
     )
     ue_tflops: tuple[float, ...] = quantity(
         (6.0, 12.0, 24.0),
@@ -105,7 +105,7 @@ class Energy(Part):
         at_least=0,
     )
     weight_per_kj: float = quantity(
-        -0.1,
+        -0.05,
         unit="1/kJ",
         meaning="omega_e, on the UEs' mean energy of a step",
         source=INFERRED,
@@ -122,9 +122,9 @@ class Adapter(Part):
     """
 
     adapter_mb: float = quantity(
-        630.0,
+        5.2,
         unit="MB",
-        meaning="adapter: the first and last two of 32 layers in 16 bits (LoRA: about 5)",
+        meaning="LoRA of rank 8 on queries and values, 16 bits (2 + 2 whole layers: 630)",
         source=INFERRED,
         at_least=0,
     )
@@ -139,7 +139,7 @@ class EmulatorTuned(Part):
     """
 
     excess: float = quantity(
-        0.15, meaning="share by which a vanishing emulator is worse", source=INFERRED, at_least=0
+        0.33, meaning="share by which a vanishing emulator is worse", source=INFERRED, at_least=0
     )
 
 

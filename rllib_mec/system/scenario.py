@@ -109,6 +109,12 @@ class Scenario:
         at_least=0,
         below=1,
     )
+    fading_branches: int = quantity(
+        1,
+        meaning="independent branches whose gains are averaged (antennas, subbands)",
+        source=INFERRED,
+        at_least=1,
+    )
     walk_m: tuple[float, float] = quantity(
         (0.0, 0.0),
         unit="m",
@@ -295,10 +301,11 @@ SCENARIOS: dict[str, Scenario] = {
         model_size_gb=5.4,
         bits_per_byte=8.0,
         uplink_bandwidth_hz=40e6,
-        downlink_bandwidth_hz=100e6,
+        downlink_bandwidth_hz=20e6,
         path_loss_exponent=3.76,
         gain_at_1m_db=-15.3,
         fading_correlation=0.9,
+        fading_branches=2,
         walk_m=(0.0, 30.0),
         delay_weight_per_s=-2e-3,
         observation="full",

@@ -118,6 +118,8 @@ def draw_episode(scenario: Scenario, rngs: Sequence[np.random.Generator]) -> Epi
     distance = np.empty((num_envs, ues))
     gain, phase = (np.empty((steps + 1, num_envs, ues)) for _ in range(2))
     complexity, data_mb, power_w, walk, turn = (np.empty((steps, num_envs, ues)) for _ in range(5))
+    more = scenario.fading_branches - 1 if rayleigh else 0
+    gains, phases = (np.empty((more, steps + 1, num_envs, ues)) for _ in range(2))
     draws = _PartDraws(scenario, steps, num_envs)
     for env, rng in enumerate(rngs):
         distance[env] = rng.uniform(*scenario.distance_m, ues)
@@ -130,9 +132,17 @@ def draw_episode(scenario: Scenario, rngs: Sequence[np.random.Generator]) -> Epi
         if walks:
             walk[:, env] = rng.uniform(*scenario.walk_m, (steps, ues))
             turn[:, env] = rng.uniform(0, 2 * np.pi, (steps, ues))
+        if more:
+            gains[:, :, env] = rng.exponential(size=(more, steps + 1, ues))
+            if scenario.fading_correlation:
+                phases[:, :, env] = rng.uniform(0, 2 * np.pi, (more, steps + 1, ues))
         draws.draw(env, rng)
     if scenario.fading_correlation:
         gain = correlated_power(scenario.fading_correlation, gain, phase)
+        for other, angle in zip(gains, phases, strict=True):
+            other[:] = correlated_power(scenario.fading_correlation, other, angle)
+    if more:
+        gain = (gain + gains.sum(axis=0)) / scenario.fading_branches
     if walks:
         walk[0] = 0.0  # What is observed at the start and the first task share a place.
         distance = random_walk(scenario.distance_m, distance, walk, turn)
