@@ -108,7 +108,7 @@ class Simulator:
         sums[1] += outcome.system_delay_s
         sums[2] += outcome.mean_perplexity
         sums[3] += outcome.downloads.sum(axis=-1)
-        sums[4] += 1.0 if active is None else active.mean(axis=-1)
+        sums[4] += 1.0 if active is None else active.sum(axis=-1) / self.scenario.num_ues
         if outcome.energy_kj is not None:
             sums[5] += outcome.energy_kj.sum(axis=-1)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rllib_mec.errors import InputError
-from rllib_mec.system.channel import correlated_power, random_walk
+from rllib_mec.system.channel import branch_power, correlated_power, random_walk
 from rllib_mec.system.emulator import most_retention
 from rllib_mec.system.radio import Bools, Floats, Ints, path_gain
 from rllib_mec.system.rows import Rows
@@ -119,7 +119,7 @@ def draw_episode(scenario: Scenario, rngs: Sequence[np.random.Generator]) -> Epi
     gain, phase = (np.empty((steps + 1, num_envs, ues)) for _ in range(2))
     complexity, data_mb, power_w, walk, turn = (np.empty((steps, num_envs, ues)) for _ in range(5))
     more = scenario.fading_branches - 1 if rayleigh else 0
-    gains, phases = (np.empty((more, steps + 1, num_envs, ues)) for _ in range(2))
+    branches = np.empty((steps + 1, 2 * more, num_envs, ues))
     draws = _PartDraws(scenario, steps, num_envs)
     for env, rng in enumerate(rngs):
         distance[env] = rng.uniform(*scenario.distance_m, ues)
@@ -133,16 +133,13 @@ def draw_episode(scenario: Scenario, rngs: Sequence[np.random.Generator]) -> Epi
             walk[:, env] = rng.uniform(*scenario.walk_m, (steps, ues))
             turn[:, env] = rng.uniform(0, 2 * np.pi, (steps, ues))
         if more:
-            gains[:, :, env] = rng.exponential(size=(more, steps + 1, ues))
-            if scenario.fading_correlation:
-                phases[:, :, env] = rng.uniform(0, 2 * np.pi, (more, steps + 1, ues))
+            branches[:, :, env] = rng.standard_normal((steps + 1, 2 * more, ues))
         draws.draw(env, rng)
     if scenario.fading_correlation:
         gain = correlated_power(scenario.fading_correlation, gain, phase)
-        for other, angle in zip(gains, phases, strict=True):
-            other[:] = correlated_power(scenario.fading_correlation, other, angle)
     if more:
-        gain = (gain + gains.sum(axis=0)) / scenario.fading_branches
+        others = more * branch_power(scenario.fading_correlation, branches)
+        gain = (gain + others) / scenario.fading_branches
     if walks:
         walk[0] = 0.0  # What is observed at the start and the first task share a place.
         distance = random_walk(scenario.distance_m, distance, walk, turn)
