@@ -23,7 +23,7 @@ from torch.nn import functional
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.distributions import ActionDistribution
-from rllib_mec.hmppo.modules.dense import ACTIVATIONS, product
+from rllib_mec.hmppo.modules.dense import ACTIVATIONS, activate, product
 from rllib_mec.hmppo.modules.networks import MLP, EntityEncoder, Network, Tape, Values
 from rllib_mec.hmppo.team import Team
 
@@ -134,45 +134,42 @@ class AutoregressiveHeads(Network):
             noise: (S, R, N), uniform on [0, 1); None for each entity's most probable choice.
         """
         entities, is_coin = x.shape[2], self.num_choices == 2
-        known, differences = self._projected(values, x)
+        own, *by_choice = self._projected(values, x)
         weight, bias = values[-2].mT, values[-1][:, None]
-        logits = known.new_empty(entities, *x.shape[:2], self.one.num_logits)
-        choices = known.new_empty(entities, *x.shape[:2], 1)
+        logits = x.new_empty(entities, *x.shape[:2], self.one.num_logits)
+        choices = x.new_empty(entities, *x.shape[:2], 1)
         draws = None if noise is None else noise.movedim(-1, 0)[..., None]
         # A coin is 1 where the noise is below sigmoid(logit): where its logit is below the logit.
         thresholds = torch.zeros_like(choices) if draws is None else draws.logit()
-        chosen = torch.zeros_like(known[0])
-        for i in range(entities):
-            encoded = self.activation.apply(known[i] + chosen)
+        earlier = torch.zeros_like(own[0])
+        for i, made in enumerate(choices):
+            joined = torch.add(own[i], earlier, alpha=1 / entities)
+            encoded, _ = activate(joined, self.activation)
             of_entity = torch.baddbmm(bias, encoded, weight, out=logits[i])
             if is_coin:
-                made = torch.lt(thresholds[i], of_entity, out=choices[i])
-                chosen.addcmul_(made, differences[0][i])
+                torch.lt(thresholds[i], of_entity, out=made)
+                earlier.add_(torch.lerp(by_choice[0][i], by_choice[1][i], made))
                 continue
             distribution = ActionDistribution(self.one, of_entity)
-            made = distribution.mode() if draws is None else distribution.sample(draws[i])
-            choices[i] = made
-            for k, difference in enumerate(differences, start=1):
-                chosen.addcmul_((made == k).to(chosen.dtype), difference[i])
+            made.copy_(distribution.mode() if draws is None else distribution.sample(draws[i]))
+            for k, term in enumerate(by_choice):
+                earlier.addcmul_((made == k).to(earlier.dtype), term[i])
         return choices[..., 0].movedim(0, -1), logits.movedim(0, 2)
 
-    def _projected(self, values: Values, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """What the steps of :meth:`decide` add up, entities first, (N, S, R, H) each.
+    def _projected(self, values: Values, x: Tensor) -> list[Sequence[Tensor]]:
+        """What the steps of :meth:`decide` add up, (S, R, H) for each entity of each.
 
         Returns:
-            what enters an entity's activation if all before it choose 0, and, for each other
-            choice, how much more an entity that makes it adds for those after it.
+            W h + b, and then A_k h of each choice k.
         """
         h, _ = self.encoder.trace(values[:-4], x)
-        first = values[-4]
-        own, zero, *others = first.split(first.shape[-1] // (1 + self.num_choices), dim=-1)
-        weights = torch.cat([own, zero, *(other - zero for other in others)], dim=1)
-        products = product(h.flatten(1, 2), weights.mT).unflatten(1, x.shape[1:3])
-        parts = products.movedim(2, 0).contiguous().split(own.shape[1], dim=-1)
-        own, zero, *differences = parts
-        before = functional.pad(zero[:-1].cumsum(dim=0), (0, 0, 0, 0, 0, 0, 1, 0))
-        known = own + values[-3][:, None] + before / x.shape[2]
-        return known, [difference / x.shape[2] for difference in differences]
+        weight, bias = values[-4:-2]
+        matrices = weight.unflatten(-1, (1 + self.num_choices, -1)).transpose(1, 2).flatten(1, 2)
+        # Entities before rows, so that what a step reads lies together.
+        products = product(h.transpose(1, 2).flatten(1, 2), matrices.mT)
+        own, *by_choice = products.unflatten(1, (x.shape[2], -1)).split(bias.shape[-1], dim=-1)
+        own.add_(bias[:, None, None])
+        return [part.unbind(dim=1) for part in (own, *by_choice)]
 
     def _made(self, actions: Tensor) -> Tensor:
         """Which choices were made, one-hot, (S, R, N, K)."""
