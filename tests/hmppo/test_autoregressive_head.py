@@ -3,10 +3,10 @@
 import itertools
 
 import gymnasium as gym
+import learners
 import numpy as np
 import pytest
 import torch
-from learners import batch_for, build, update
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from toy_teams import CopyEnv, MobileEdge, box, toy_config
@@ -180,12 +180,23 @@ def test_policies_together_act_as_each_alone(explore):
             torch.testing.assert_close(parameters[agent][index], drawn[agent])
 
 
+def test_a_seed_decides_what_is_drawn():
+    policy = policy_of(toy_config(MobileEdge, {"num_ues": 4}, **IN_TURN))
+    observations = {a: o[None] for a, o in mec_observations(policy, 20).items()}
+    drawn = [
+        StackedPolicies([policy], [seed]).act(observations, explore=True)[0]["case_decision"]
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
 @pytest.mark.parametrize("observation_filter", ["NoFilter", "MeanStdFilter"])
 def test_the_first_ratio_is_1(observation_filter):
     config = toy_config(MobileEdge, {"num_ues": 4}, **IN_TURN, lr=1e-2)
-    learner = build(config.env_runners(observation_filter=observation_filter))
+    learner = learners.build(config.env_runners(observation_filter=observation_filter))
     for seed in (1, 2, 3):
-        batch = batch_for(learner, seed)
+        batch = learners.batch_for(learner, seed)
         rows = learner.module_batches(batch)
         for agent, own in rows.items():
             if agent in batch.actions:
@@ -193,7 +204,7 @@ def test_the_first_ratio_is_1(observation_filter):
                 new = actor.distribution(own[Columns.OBS], own[Columns.ACTIONS])
                 log_probs = new.log_prob(own[Columns.ACTIONS])
                 torch.testing.assert_close(log_probs, own[Columns.ACTION_LOGP])
-        update(learner, batch)
+        learners.update(learner, batch)
 
 
 def test_only_agents_with_one_choice_for_each_entity_have_the_head():
@@ -256,6 +267,33 @@ def test_rllib_gets_actions_of_an_actor_and_no_logits_without_them():
         actor.distribution(observations)
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize("batched", [True, False])
+def test_an_algorithm_trains_evaluates_and_comes_back_the_same(build, tmp_path, batched):
+    env_config = {"num_ues": 3, "num_tasks": 8}
+    config = toy_config("mec", env_config, **IN_TURN, batched=batched, critic="joint_state")
+    config.evaluation(evaluation_duration=2, evaluation_config={"explore": False})
+    algorithm = build(config)
+    before = algorithm.learner_group.get_weights()["case_decision"]
+    before = {name: array.copy() for name, array in before.items()}
+    results = algorithm.train()
+    assert np.isfinite(results["learners"]["case_decision"]["policy_loss"])
+    after = algorithm.learner_group.get_weights()["case_decision"]
+    assert all((after[name] != array).any() for name, array in before.items())
+    assert algorithm.evaluate()["env_runners"]["episode_return_mean"] < 0
+    algorithm.save_to_path(str(tmp_path))
+    again = build(config.copy(copy_frozen=False).debugging(seed=99))
+    again.restore_from_path(str(tmp_path))
+    ours, theirs = (own.env_runner.module for own in (again, algorithm))
+    observations = mec_observations(ours, 6)
+    for explore in (True, False):
+        acted = [
+            own.act(observations, explore=explore, generator=torch.Generator().manual_seed(3))
+            for own in (ours, theirs)
+        ]
+        torch.testing.assert_close(acted[0], acted[1], rtol=0, atol=0)
+
+
 class HalfEnv(MultiAgentEnv):
     """Four entities that are all alike; a reward of 1 if exactly two of them choose 1."""
 
@@ -292,7 +330,7 @@ def halves(policy, explore, rows=256):
 
 
 def trained(iterations=60, **training):
-    learner = build(toy_config(HalfEnv, **{"entity_shared": True, "lr": 3e-3, **training}))
+    learner = learners.build(toy_config(HalfEnv, **{"entity_shared": True, "lr": 3e-3, **training}))
     torch.manual_seed(0)
     for _ in range(iterations):
         _, batch = halves(learner.module, explore=True)
@@ -308,7 +346,6 @@ def trained(iterations=60, **training):
 
 def test_it_learns_what_coins_cannot():
     in_turn, independent = trained(case_head="autoregressive"), trained(case_head="factorised")
-    print(in_turn, independent)
     assert in_turn[True] > 0.95
     assert in_turn[False] == 1
     assert independent[True] < 0.6
