@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rllib_mec.hmppo.action_codec import CONTINUOUS, ActionCodec
 from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise, rllib_distribution
-from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads, num_choices
+from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads, choices_per_entity
 from rllib_mec.hmppo.modules.networks import MLP, EntityHeads, Network, Tape, Values
 from rllib_mec.hmppo.modules.observation_filter import ObservationFilter
 
@@ -42,7 +42,7 @@ class Actor(TorchRLModule):
         # Checkpoints of earlier versions have no such entry.
         self.autoregressive: bool = config.get("autoregressive", False)
         if self.autoregressive:
-            choices = num_choices(self.codec, n)
+            choices = choices_per_entity(self.codec, n)
             assert choices is not None, "the configuration asks for this where it can be"
             self.network: Network = AutoregressiveHeads(
                 num_inputs, hidden, choices, activation, 0.01

@@ -9,6 +9,10 @@ with h the entities' encodings, and the joint probability is the product of the 
 Where the choices are known, as in training, one pass gives the logits of all entities; to make
 them takes N short steps. No weight depends on N. Unlike independent choices, these depend on the
 order in which the environment lays out the entities.
+
+A row's entropy and divergence are the sums of those of its conditional distributions, at the
+choices that were made. Over rows as the old policy draws them, the mean of the divergence from it
+is that of the joint distributions; the entropy's gradient takes the earlier choices as given.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ CASE_HEADS = ("factorised", "autoregressive")
 """Independent choices given the observation, or each given those of earlier entities as well."""
 
 
-def num_choices(codec: ActionCodec, num_entities: int) -> int | None:
+def choices_per_entity(codec: ActionCodec, num_entities: int) -> int | None:
     """Among how many each entity chooses, or None if the action is not one such choice per entity.
 
     The action must be a single leaf of coins or equal choices, with one entry for each entity.
@@ -51,7 +55,9 @@ def choosing_in_turn(team: Team) -> list[str]:
         InputError: there are none.
     """
     n = team.require_entities()
-    agents = [agent for agent in team.agents if num_choices(team.codecs[agent], n) is not None]
+    agents = [
+        agent for agent in team.agents if choices_per_entity(team.codecs[agent], n) is not None
+    ]
     if not agents:
         raise InputError(
             "case_head = 'autoregressive': expected an agent whose action is a MultiDiscrete of "
