@@ -19,6 +19,7 @@ from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.learning.sequential import UPDATES
 from rllib_mec.hmppo.modules.actor import Actor
+from rllib_mec.hmppo.modules.autoregressive import CASE_HEADS, choosing_in_turn
 from rllib_mec.hmppo.modules.critic import CRITICS, Critic, CriticPlan
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
@@ -38,6 +39,14 @@ MODEL_DEFAULTS: dict[str, Any] = {
 
 OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
 """RLlib's names, see :class:`~rllib_mec.hmppo.modules.observation_filter.ObservationFilter`."""
+
+_NAMES = {
+    "critic": CRITICS,
+    "update": UPDATES,
+    "case_head": CASE_HEADS,
+    "observation_filter": OBSERVATION_FILTERS,
+}
+"""Settings that are one of some names."""
 
 _BOUNDS = {
     "gamma": (0.0, 1.0),
@@ -71,6 +80,7 @@ class HMPPOConfig(PPOConfig):
         self.critic: str = "decision_point"
         self.update: str = "simultaneous"
         self.entity_shared: bool = False
+        self.case_head: str = "factorised"
         self.batched: bool | None = None
         self.compiled: bool = False
         self.mixed_precision: bool = False
@@ -100,6 +110,7 @@ class HMPPOConfig(PPOConfig):
         critic: str = NotProvided,
         update: str = NotProvided,
         entity_shared: bool = NotProvided,
+        case_head: str = NotProvided,
         batched: bool | None = NotProvided,
         compiled: bool = NotProvided,
         mixed_precision: bool = NotProvided,
@@ -117,6 +128,11 @@ class HMPPOConfig(PPOConfig):
             entity_shared: one small network shared by all entities of an observation, for
                 actors and critics, so that a policy runs with any number of entities; the
                 environment must declare ``num_entities``.
+            case_head: how an actor chooses whose action is one choice for each entity:
+                ``factorised`` (default): independently given the observation;
+                ``autoregressive``: entity after entity, each seeing the choices before it, which
+                needs ``entity_shared``; see :mod:`rllib_mec.hmppo.modules.autoregressive`. Other
+                actors stay as they are.
             batched: sample in batches of arrays, for environments that have such a form. None
                 (default): where it is possible, see :mod:`rllib_mec.hmppo.runner_choice`;
                 True: or else refuse the configuration; False: by RLlib's episodes.
@@ -132,6 +148,7 @@ class HMPPOConfig(PPOConfig):
             "critic": critic,
             "update": update,
             "entity_shared": entity_shared,
+            "case_head": case_head,
             "batched": batched,
             "compiled": compiled,
             "mixed_precision": mixed_precision,
@@ -157,10 +174,9 @@ class HMPPOConfig(PPOConfig):
         return self
 
     def validate(self) -> None:
-        if self.critic not in CRITICS:
-            raise unknown_name("critic", self.critic, CRITICS)
-        if self.update not in UPDATES:
-            raise unknown_name("update", self.update, UPDATES)
+        for name, known in _NAMES.items():
+            if getattr(self, name) not in known:
+                raise unknown_name(name, getattr(self, name), known)
         if self.update == "sequential" and self._torch_grad_scaler_class is not None:
             raise InputError(
                 "update = 'sequential': expected no _torch_grad_scaler_class: torch's scalers "
@@ -169,8 +185,10 @@ class HMPPOConfig(PPOConfig):
         for name in ("entity_shared", "compiled", "mixed_precision"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")
-        if self.observation_filter not in OBSERVATION_FILTERS:
-            raise unknown_name("observation_filter", self.observation_filter, OBSERVATION_FILTERS)
+        if self.case_head == "autoregressive" and not self.entity_shared:
+            raise InputError(
+                "case_head = 'autoregressive': expected entity_shared = true, got false"
+            )
         for name, (low, high) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -226,13 +244,14 @@ class HMPPOConfig(PPOConfig):
         networks = _checked_networks(self._model_config)
         networks["num_entities"] = team.require_entities() if self.entity_shared else None
         networks["observation_filter"] = self.observation_filter == "MeanStdFilter"
+        in_turn = choosing_in_turn(team) if self.case_head == "autoregressive" else []
         plan = CriticPlan(self.critic, team, self.entity_shared)
         specs = {
             agent: RLModuleSpec(
                 module_class=Actor,
                 observation_space=team.observation_spaces[agent],
                 action_space=team.action_spaces[agent],
-                model_config=dict(networks),
+                model_config=networks | {"autoregressive": agent in in_turn},
             )
             for agent in team.agents
         }

@@ -56,6 +56,7 @@ def stack(ray_session):
         {"entity_shared": True},
         {"critic": "joint_state"},
         {"update": "sequential"},
+        {"case_head": "autoregressive", "entity_shared": True},
         {"entropy_coeff": [[0, 0.1], [99, 0]]},
     ],
     ids=lambda training: next(iter(training), "default"),

@@ -28,6 +28,7 @@ def losses(results):
 
 
 ENTITIES = {"env": MobileEdge, "env_config": {"num_ues": 3, "emulator_action": "keep_or_retention"}}
+IN_TURN = {**ENTITIES, "entity_shared": True, "case_head": "autoregressive"}
 CASES = {
     **{f"critic={kind}": {"critic": kind} for kind in CRITICS},
     "entities": {**ENTITIES, "entity_shared": True},
@@ -41,6 +42,9 @@ CASES = {
     "wide ratio": {"clip_param": 1e-3, "lr": 1e-2},
     "sequential": {"update": "sequential", "lr": 1e-2},
     "sequential joint_state": {"update": "sequential", **ENTITIES, "critic": "joint_state"},
+    **{f"in turn critic={kind}": {**IN_TURN, "critic": kind} for kind in CRITICS},
+    "in turn sequential": {**IN_TURN, "update": "sequential", "lr": 1e-2},
+    "in turn kl loss": {**IN_TURN, "use_kl_loss": True, "kl_coeff": 0.3, "entropy_coeff": 0.05},
 }
 
 
@@ -112,8 +116,9 @@ MEMBERS = {
         {**ENTITIES, "entity_shared": True},
         {"critic": "separate"},
         {"update": "sequential"},
+        IN_TURN,
     ],
-    ids=["mlp", "entities", "separate", "sequential"],
+    ids=["mlp", "entities", "separate", "sequential", "in turn"],
 )
 def test_learners_together_learn_what_each_learns_alone(members, case):
     def learners():
@@ -143,7 +148,11 @@ def test_learners_together_learn_what_each_learns_alone(members, case):
 
 @pytest.mark.parametrize(
     "case",
-    [{}, {**ENTITIES, "entity_shared": True, "use_kl_loss": True, "update": "sequential"}],
+    [
+        {},
+        {**ENTITIES, "entity_shared": True, "use_kl_loss": True, "update": "sequential"},
+        IN_TURN,
+    ],
 )
 def test_compiled_it_is_the_same(case, caplog):
     ours, plain = build(toy_config(compiled=True, **case)), build(toy_config(**case))
