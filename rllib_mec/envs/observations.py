@@ -26,21 +26,26 @@ is on all numbers but ``active``, the same for both agents.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rllib_mec.system import Scenario, Simulator
 from rllib_mec.system.compute import local_energy, training_work
-from rllib_mec.system.radio import Floats, path_gain
-from rllib_mec.system.tasks import Episode
+from rllib_mec.system.radio import Floats, path_gain, upload_delay
+from rllib_mec.system.tasks import Episode, Tasks
 
 Observation = NDArray[np.float32]
 
 PAPER = ("gain", "complexity", "data", "cached")
 """What agent 1 sees in the paper (section IV-A)."""
 
+_MOST = 3.0
+"""Of numbers that are shares of something middling, less 1."""
+
 _OF_PARTS = {
-    "compute": ("tokens", "tflops"),
+    "compute": ("tokens", "tflops", "local"),
     "memory": ("memory",),
     "energy": ("battery",),
     "domains": ("level", "sensitivity"),
@@ -53,7 +58,7 @@ def numbers_of(scenario: Scenario) -> tuple[str, ...]:
     if scenario.observation == "paper":
         return PAPER
     on = [part for part in _OF_PARTS if getattr(scenario, part) is not None]
-    return (*PAPER, "power", *(number for part in on for number in _OF_PARTS[part]))
+    return (*PAPER, "power", "upload", *(number for part in on for number in _OF_PARTS[part]))
 
 
 class Numbers:
@@ -74,6 +79,8 @@ class Numbers:
         self._episode: Episode | None = None
         self._given: Observation = np.empty(0, np.float32)
         self._noise: Floats | None = None
+        self._local_share: Floats | None = None
+        self._largest: Any = scenario.retention[1]
 
     def see(self, simulator: Simulator) -> Observation:
         """Returns the numbers before the coming task, (B, N, K)."""
@@ -81,10 +88,15 @@ class Numbers:
             self._begin(simulator)
         seen = self._given[simulator.t].copy()
         self._fill(seen, "cached", _scaled(simulator.cached, self.scenario.retention), simulator.t)
+        if self._local_share is not None:
+            # Without an emulator: the largest that fits.
+            held = np.where(simulator.cached > 0, simulator.cached, self._largest)
+            local = np.minimum(self._local_share[simulator.t] * held - 1, _MOST)
+            self._fill(seen, "local", local, simulator.t)
         if "battery" in self._index and simulator.battery_kj is not None:
             left = max(self.scenario.num_tasks - simulator.t, 1)
             share = simulator.battery_kj / (left * self._middling_kj)
-            self._fill(seen, "battery", np.minimum(share - 1, 2.0), simulator.t)
+            self._fill(seen, "battery", np.minimum(share - 1, _MOST), simulator.t)
         return seen
 
     def _fill(self, seen: Observation, name: str, values: Floats, t: int) -> None:
@@ -122,15 +134,21 @@ class Numbers:
         if scenario.observation == "paper":
             return numbers
         numbers["power"] = _scaled(tasks.power_w, scenario.uplink_power_w)
+        numbers["upload"] = self._uploads(tasks, last_gain)
         if scenario.compute is not None:
             assert tasks.tokens is not None
             assert devices.tflops is not None
             numbers["tokens"] = _scaled(tasks.tokens, scenario.compute.tokens)
             speeds = np.log(scenario.compute.ue_tflops)
             numbers["tflops"] = _scaled(np.log(devices.tflops), (speeds.min(), speeds.max()))
+            seconds = training_work(scenario.compute, tasks.tokens) / devices.tflops
+            tokens = np.array(np.mean(scenario.compute.tokens))
+            middling = training_work(scenario.compute, tokens) / np.exp(speeds.mean())
+            self._local_share = seconds / (middling * np.mean(scenario.retention))
         if scenario.memory is not None:
             assert devices.most_retention is not None
             numbers["memory"] = _scaled(devices.most_retention, scenario.retention)
+            self._largest = devices.most_retention
         if scenario.domains is not None:
             assert tasks.domain is not None
             for name, of_domains in (
@@ -143,6 +161,20 @@ class Numbers:
             assert tasks.active is not None
             numbers["active"] = np.where(tasks.active, 1.0, -1.0)
         return numbers
+
+    def _uploads(self, tasks: Tasks, last_gain: Floats) -> Floats:
+        """What each UE's upload would take if all did and channels stayed, over a middling one."""
+        scenario = self.scenario
+        everybody = np.ones(last_gain.shape, dtype=bool)
+        seconds = upload_delay(scenario, everybody, tasks.data_mb, tasks.power_w, last_gain)
+        middling = upload_delay(
+            scenario,
+            everybody[0],
+            np.full(last_gain.shape[1:], np.mean(scenario.data_size_mb)),
+            np.full(last_gain.shape[1:], np.mean(scenario.uplink_power_w)),
+            np.full(last_gain.shape[1:], 10 ** (self._typical_gain_db / 10)),
+        )
+        return np.minimum(seconds / middling - 1, _MOST)
 
     @property
     def _middling_kj(self) -> float:
