@@ -138,6 +138,17 @@ def test_checkpoints_act_the_same_each_time(checkpoints, name):
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("name", ["plain", "in_turn", "turn_based"])
+def test_actions_can_be_drawn(checkpoints, name):
+    likely = evaluate(str(checkpoints[name]), None, {}, 4, 0, trust=True)
+    drawn = evaluate(str(checkpoints[name]), None, {}, 4, 0, trust=True, explore=True)
+    assert not np.isin(drawn["reward"], likely["reward"]).any()
+    if name != "turn_based":  # RLlib's own runner draws from the process's stream.
+        again = evaluate(str(checkpoints[name]), None, {}, 4, 0, trust=True, explore=True)
+        np.testing.assert_array_equal(drawn["reward"], again["reward"])
+
+
+@pytest.mark.ray
 @pytest.mark.parametrize("name", ["plain", "turn_based"])
 def test_paths_may_be_relative(checkpoints, name, monkeypatch):
     monkeypatch.chdir(checkpoints[name].parent)

@@ -54,7 +54,7 @@ class EvaluationForm(Form):
 
     episodes: Annotated[int, pydantic.Field(ge=2)] = 500
     seed: Annotated[int, pydantic.Field(ge=0)] = 1000
-    explored: bool = False
+    explored: bool | None = None
 
 
 class VariantForm(Form):

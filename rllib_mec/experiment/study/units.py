@@ -153,7 +153,7 @@ def _trained(study: Study) -> Iterator[Unit]:
                     steps=steps,
                     episodes=form.evaluation.episodes,
                     evaluation_seed=form.evaluation.seed,
-                    explored=form.evaluation.explored,
+                    explored=bool(form.evaluation.explored),
                 )
 
 
