@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rllib_mec.baselines.algorithm import BaselineConfig
 from rllib_mec.baselines.episodes import play
 from rllib_mec.baselines.policies import POLICIES, make_policy
-from rllib_mec.envs import BatchedMECEnv
+from rllib_mec.envs import BatchedMECEnv, EnvConfig
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.experiment import environments
 from rllib_mec.experiment.checkpoints import reading
@@ -28,6 +28,10 @@ from rllib_mec.hmppo.runner_choice import why_not_batched
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
 from rllib_mec.hmppo.sampling.callbacks import episode_metrics
 from rllib_mec.registry import BOUNDS
+from rllib_mec.system import Simulator
+from rllib_mec.system.tasks import Episode
+from rllib_mec.traces import Replay, write_trace
+from rllib_mec.traces.trace import check_new
 
 Metrics = dict[str, NDArray[np.float64]]
 
@@ -46,10 +50,11 @@ def evaluate_command(
     seed: int,
     out: Path | None,
     trust: bool = False,
+    trace_out: Path | None = None,
 ) -> int:
     """Evaluates, prints a table and writes ``out``; returns the exit status.
 
-    ``trust``: see :func:`evaluate`.
+    ``trust``: see :func:`evaluate`. ``trace_out``: where to record the episodes as a trace.
 
     Raises:
         InputError: no such target or environment, or they do not fit each other.
@@ -58,7 +63,14 @@ def evaluate_command(
         raise InputError(f"--seed {seed}: expected a whole number >= 0")
     if out is not None and not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no directory {out.parent}")
-    metrics = evaluate(target, env, env_config, episodes, seed, trust)
+    record: list[Episode] | None = None
+    if trace_out is not None:
+        check_new(trace_out)
+        record = []
+    metrics = evaluate(target, env, env_config, episodes, seed, trust, record)
+    if trace_out is not None and record is not None:
+        origin = {"target": target, "episodes": episodes, "seed": seed}
+        write_trace(trace_out, record, origin)
     summary = {name: summarise(values) for name, values in metrics.items()}
     width = max(map(len, summary))
     for name, row in summary.items():
@@ -76,6 +88,7 @@ def evaluate(
     episodes: int,
     seed: int,
     trust: bool = False,
+    record: list[Episode] | None = None,
 ) -> Metrics:
     """Plays ``episodes`` episodes and returns their metrics, (episodes,) each.
 
@@ -85,6 +98,7 @@ def evaluate(
         target: a baseline's or bound's name, or a checkpoint's directory.
         env, env_config: the environment; for a checkpoint, None and {} are what it was trained on.
         trust: whether code that is in the checkpoint, or named by it, may run.
+        record: gets the episodes that are played, in batches.
 
     Raises:
         InputError: no such target or environment, or they do not fit each other.
@@ -93,7 +107,7 @@ def evaluate(
         if env is None:
             raise InputError(f"rllib evaluate {target}: expected --env")
         environment = environments.resolve(env)
-        return _evaluate_named(target, environment, env_config, episodes, seed)
+        return _evaluate_named(target, environment, env_config, episodes, seed, record)
     path = Path(target)
     if not path.exists():
         if "/" in target or path.suffix:
@@ -103,7 +117,7 @@ def evaluate(
     loaded = reading.read(path.absolute(), env, env_config, trust)
     if isinstance(loaded.config, BaselineConfig):
         name = loaded.config.policy
-        return _evaluate_named(name, loaded.env, loaded.env_config, episodes, seed)
+        return _evaluate_named(name, loaded.env, loaded.env_config, episodes, seed, record)
     loaded.config.callbacks_class = []  # those of training; they would also rule out batches
     loaded.config.output = None  # only training is recorded
     single = loaded.env.check(loaded.env_config)
@@ -112,8 +126,11 @@ def evaluate(
         if policy is not None:
             envs = batched(single, min(episodes, MOST_ENVS))
             return _in_batches(
-                lambda stream: play(envs, policy, stream)[0], envs.num_envs, episodes, seed
+                lambda stream: play(envs, policy, stream)[0], envs, episodes, seed, record
             )
+    _check_episodes(single, episodes)
+    if record is not None:
+        raise InputError("--trace-out: expected the environment mec, played in batches")
     return _sample(loaded, episodes, seed)
 
 
@@ -139,11 +156,12 @@ def _evaluate_named(
     env_config: Mapping[str, Any],
     episodes: int,
     seed: int,
+    record: list[Episode] | None,
 ) -> Metrics:
     """Scores a baseline or a bound."""
     envs = _team_envs(name, environment, env_config, min(episodes, MOST_ENVS))
     scorer = _bound_scorer if name in BOUNDS else _policy_scorer
-    return _in_batches(scorer(name, envs, seed), envs.num_envs, episodes, seed)
+    return _in_batches(scorer(name, envs, seed), envs, episodes, seed, record)
 
 
 def _policy_scorer(name: str, envs: BatchedEnv, seed: int) -> Scorer:
@@ -176,12 +194,43 @@ def _team_envs(
     return batched(single, num_envs)
 
 
-def _in_batches(score: Scorer, num_envs: int, episodes: int, seed: int) -> Metrics:
+def _in_batches(
+    score: Scorer, envs: BatchedEnv, episodes: int, seed: int, record: list[Episode] | None
+) -> Metrics:
     """Scores batch after batch of episodes, each from a stream of its own."""
+    _check_episodes(envs, episodes)
     parts = []
-    for number in range(-(-episodes // num_envs)):
-        parts.append(score(np.random.SeedSequence(seed, spawn_key=(_EVALUATION, number))))
+    for number, stream in enumerate(evaluation_streams(seed, episodes, envs.num_envs)):
+        parts.append(score(stream))
+        if record is not None:
+            played = min(envs.num_envs, episodes - number * envs.num_envs)
+            record.append(_episode_of(envs).first(played))
     return {name: np.concatenate([part[name] for part in parts])[:episodes] for name in parts[0]}
+
+
+def evaluation_streams(seed: int, episodes: int, num_envs: int) -> list[np.random.SeedSequence]:
+    """Returns what seeds each batch of ``num_envs`` episodes."""
+    batches = range(-(-episodes // num_envs))
+    return [np.random.SeedSequence(seed, spawn_key=(_EVALUATION, number)) for number in batches]
+
+
+def _episode_of(envs: Any) -> Episode:
+    if not hasattr(envs, "simulator"):
+        raise InputError("--trace-out: expected the environment mec or mec-case-decision")
+    return envs.simulator.episode
+
+
+def _check_episodes(env: Any, episodes: int) -> None:
+    """Refuses to play recorded episodes twice: they would count as if they were others."""
+    replay: Replay | None = getattr(env, "replay", None)
+    if replay is None:
+        return
+    most = replay.num_episodes
+    if most is not None and episodes > most:
+        raise InputError(
+            f"--episodes {episodes}: expected at most {most}, all that {replay.trace} holds "
+            "(replay: bootstrap draws any number)"
+        )
 
 
 def _sample(loaded: reading.Checkpoint, episodes: int, seed: int) -> Metrics:
@@ -231,3 +280,21 @@ def write(out: Path, metrics: Metrics, report: Mapping[str, Any]) -> None:
 
     count = len(next(iter(metrics.values())))
     parquet.write_table(pyarrow.table({"episode": np.arange(count), **metrics}), out)
+
+
+def record(env_config: Mapping[str, Any], episodes: int, seed: int, out: Path) -> None:
+    """Records, without playing them, the episodes that :func:`evaluate` would play.
+
+    Raises:
+        InputError: an env_config that makes no sense, or ``out`` holds a trace.
+    """
+    check_new(out)
+    config = EnvConfig.of(env_config)
+    num_envs = min(episodes, MOST_ENVS)
+    simulator = Simulator(config.scenario, num_envs, config.episode_source())
+    _check_episodes(config, episodes)
+    batches = []
+    for number, stream in enumerate(evaluation_streams(seed, episodes, num_envs)):
+        simulator.reset(stream)
+        batches.append(simulator.episode.first(episodes - number * num_envs))
+    write_trace(out, batches, {"seed": seed, "scenario": config.scenario.to_dict()})
