@@ -123,7 +123,7 @@ def _show_lines(path: Path, columns: bool = False) -> None:
 @_out
 @click.option(
     "--period-s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=float,
     default=30.0,
     show_default=True,
     help="Seconds from task to task.",

@@ -130,7 +130,7 @@ def evaluate(
             )
     _check_episodes(single, episodes)
     if record is not None:
-        raise InputError("--trace-out: expected the environment mec, played in batches")
+        raise _no_record()
     return _sample(loaded, episodes, seed)
 
 
@@ -199,12 +199,14 @@ def _in_batches(
 ) -> Metrics:
     """Scores batch after batch of episodes, each from a stream of its own."""
     _check_episodes(envs, episodes)
+    simulator: Simulator | None = getattr(envs, "simulator", None)
+    if record is not None and simulator is None:
+        raise _no_record()
     parts = []
     for number, stream in enumerate(evaluation_streams(seed, episodes, envs.num_envs)):
         parts.append(score(stream))
-        if record is not None:
-            played = min(envs.num_envs, episodes - number * envs.num_envs)
-            record.append(_episode_of(envs).first(played))
+        if record is not None and simulator is not None:
+            record.append(simulator.episode.first(episodes - number * envs.num_envs))
     return {name: np.concatenate([part[name] for part in parts])[:episodes] for name in parts[0]}
 
 
@@ -214,10 +216,11 @@ def evaluation_streams(seed: int, episodes: int, num_envs: int) -> list[np.rando
     return [np.random.SeedSequence(seed, spawn_key=(_EVALUATION, number)) for number in batches]
 
 
-def _episode_of(envs: Any) -> Episode:
-    if not hasattr(envs, "simulator"):
-        raise InputError("--trace-out: expected the environment mec or mec-case-decision")
-    return envs.simulator.episode
+def _no_record() -> InputError:
+    return InputError(
+        "--trace-out: expected the environment mec or mec-case-decision, in batches (turn_based is "
+        "not)"
+    )
 
 
 def _check_episodes(env: Any, episodes: int) -> None:

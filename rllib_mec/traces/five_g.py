@@ -38,7 +38,7 @@ _RSRP_DBM = (-156.0, -31.0)
 """What can be reported: 3GPP TS 38.133, 10.1.6.1; LTE's range lies within."""
 
 _ROW_S = 1.0
-"""A row stands for so many seconds."""
+"""A row stands for so many seconds; no period can be shorter."""
 
 
 def convert(
@@ -68,8 +68,8 @@ def convert(
     check_new(out)
     if not math.isfinite(reference_power_dbm):
         raise InputError(f"--reference-power-dbm {reference_power_dbm}: expected a finite number")
-    if not math.isfinite(period_s):
-        raise InputError(f"--period-s {period_s}: expected a finite number")
+    if not (math.isfinite(period_s) and period_s >= _ROW_S):
+        raise InputError(f"--period-s {period_s:g}: expected a finite number >= {_ROW_S:g}")
     series = []
     for file in files:
         rsrp_dbm = _resampled(file, period_s, gaps)
@@ -99,19 +99,16 @@ def _resampled(file: Path, period_s: float, gaps: str) -> Floats:
     times, rsrp_dbm = np.array(rows).T
     times -= times.min()
     periods = int((times.max() + _ROW_S) // period_s)
-    period = (times // period_s).astype(np.intp)
     # The last period need not be whole to be interpolated to.
-    count = np.bincount(period)
-    total = np.bincount(period, 10 ** (rsrp_dbm / 10))
-    measured = np.flatnonzero(count)
-    if gaps == "refuse" and not count[:periods].all():
-        empty = int(count.argmin())
+    measured, period = np.unique((times // period_s).astype(np.intp), return_inverse=True)
+    gap = np.flatnonzero(np.diff(measured) > 1)
+    if gaps == "refuse" and len(gap) and (empty := int(measured[gap[0]]) + 1) < periods:
         raise InputError(
             f"{file}: no RSRP of {' or '.join(_MODES)} from {empty * period_s:g} s to "
             f"{(empty + 1) * period_s:g} s after the first: expected one in each period of "
             f"{period_s:g} s, or --gaps interpolate"
         )
-    mean_dbm = 10 * np.log10(total[measured] / count[measured])
+    mean_dbm = 10 * np.log10(np.bincount(period, 10 ** (rsrp_dbm / 10)) / np.bincount(period))
     return np.interp(np.arange(periods), measured, mean_dbm)
 
 
