@@ -68,9 +68,6 @@ def evaluate_command(
         check_new(trace_out)
         record = []
     metrics = evaluate(target, env, env_config, episodes, seed, trust, record)
-    if trace_out is not None and record is not None:
-        origin = {"target": target, "episodes": episodes, "seed": seed}
-        write_trace(trace_out, record, origin)
     summary = {name: summarise(values) for name, values in metrics.items()}
     width = max(map(len, summary))
     for name, row in summary.items():
@@ -78,6 +75,9 @@ def evaluate_command(
         click.echo(f"{name:<{width}}  {row['mean']:.6g}{interval}")
     if out is not None:
         write(out, metrics, {"episodes": episodes, "seed": seed, "metrics": summary})
+    if trace_out is not None and record is not None:
+        origin = {"target": target, "episodes": episodes, "seed": seed}
+        write_trace(trace_out, record, origin)
     return 0
 
 

@@ -82,7 +82,8 @@ def write_file(
     table = pa.table({name: columns[name] for name in schema.names}, schema=schema)
     aside = path.with_name(f".{path.name}")
     try:
-        parquet.write_table(table, aside)
+        # Without, a flipped bit may pass for another gain.
+        parquet.write_table(table, aside, write_page_checksum=True)
         os.replace(aside, path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -102,10 +103,10 @@ def read_file(path: str | os.PathLike[str]) -> Recording:
     try:
         if os.path.getsize(place) == 0:
             raise InputError(f"{place}: the file is empty: expected a Parquet file")
-        with parquet.ParquetFile(place) as file:
+        with parquet.ParquetFile(place, page_checksum_verification=True) as file:
             kind = check_schema(file.schema_arrow, place)
             table = file.read()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, FileNotFoundError):
             raise InputError(f"{place}: there is no such file") from None
         reason = " ".join(str(error).split())

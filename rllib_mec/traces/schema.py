@@ -182,7 +182,10 @@ def check_schema(schema: pa.Schema, place: str) -> Kind:
         InputError: of another format, version or kind; a column is missing, unknown, of another
             type or in another unit. ``place`` names the file.
     """
-    about = {k.decode(): v.decode(errors="replace") for k, v in (schema.metadata or {}).items()}
+    about = {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in (schema.metadata or {}).items()
+    }
     if about.get("format") != FORMAT:
         found = repr(about["format"]) if "format" in about else "missing"
         raise InputError(

@@ -215,6 +215,17 @@ def _zeroed(text: bytes) -> bytes:
     return text[:20] + bytes(60) + text[80:]
 
 
+def test_a_flipped_bit_is_not_another_gain(tmp_path):
+    gain = record(tmp_path).tasks.gain[1, 0, 0]
+    file = tmp_path / "channels.parquet"
+    before = file.read_bytes()
+    at = before.find(gain.tobytes())
+    assert at > 0
+    file.write_bytes(before[:at] + bytes([before[at] ^ 1]) + before[at + 1 :])
+    with pytest.raises(InputError, match=r"expected a Parquet file: .*CRC checksum"):
+        read_trace(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
