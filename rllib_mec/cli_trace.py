@@ -36,7 +36,7 @@ def record(*, config: str, episodes: int, seed: int, out: Path) -> None:
     from rllib_mec.experiment.logs import quieten
 
     quieten(0)
-    from rllib_mec.experiment.evaluate import record as record_episodes
+    from rllib_mec.experiment.record import record as record_episodes
 
     record_episodes(env_config, episodes, seed, out)
     _show_lines(out)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rllib_mec.baselines.algorithm import BaselineConfig
 from rllib_mec.baselines.episodes import play
 from rllib_mec.baselines.policies import POLICIES, make_policy
-from rllib_mec.envs import BatchedMECEnv, EnvConfig
+from rllib_mec.envs import BatchedMECEnv
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.experiment import environments
 from rllib_mec.experiment.checkpoints import reading
@@ -128,7 +128,7 @@ def evaluate(
             return _in_batches(
                 lambda stream: play(envs, policy, stream)[0], envs, episodes, seed, record
             )
-    _check_episodes(single, episodes)
+    check_episodes(single, episodes)
     if record is not None:
         raise _no_record()
     return _sample(loaded, episodes, seed)
@@ -198,7 +198,7 @@ def _in_batches(
     score: Scorer, envs: BatchedEnv, episodes: int, seed: int, record: list[Episode] | None
 ) -> Metrics:
     """Scores batch after batch of episodes, each from a stream of its own."""
-    _check_episodes(envs, episodes)
+    check_episodes(envs, episodes)
     simulator: Simulator | None = getattr(envs, "simulator", None)
     if record is not None and simulator is None:
         raise _no_record()
@@ -223,7 +223,7 @@ def _no_record() -> InputError:
     )
 
 
-def _check_episodes(env: Any, episodes: int) -> None:
+def check_episodes(env: Any, episodes: int) -> None:
     """Refuses to play recorded episodes twice: they would count as if they were others."""
     replay: Replay | None = getattr(env, "replay", None)
     if replay is None:
@@ -283,21 +283,3 @@ def write(out: Path, metrics: Metrics, report: Mapping[str, Any]) -> None:
 
     count = len(next(iter(metrics.values())))
     parquet.write_table(pyarrow.table({"episode": np.arange(count), **metrics}), out)
-
-
-def record(env_config: Mapping[str, Any], episodes: int, seed: int, out: Path) -> None:
-    """Records, without playing them, the episodes that :func:`evaluate` would play.
-
-    Raises:
-        InputError: an env_config that makes no sense, or ``out`` holds a trace.
-    """
-    check_new(out)
-    config = EnvConfig.of(env_config)
-    num_envs = min(episodes, MOST_ENVS)
-    simulator = Simulator(config.scenario, num_envs, config.episode_source())
-    _check_episodes(config, episodes)
-    batches = []
-    for number, stream in enumerate(evaluation_streams(seed, episodes, num_envs)):
-        simulator.reset(stream)
-        batches.append(simulator.episode.first(episodes - number * num_envs))
-    write_trace(out, batches, {"seed": seed, "scenario": config.scenario.to_dict()})

@@ -10,6 +10,7 @@ from pyarrow import parquet
 from rllib_mec.cli import main
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.evaluate import evaluate
+from rllib_mec.experiment.record import record as record_episodes
 from rllib_mec.system import Simulator
 
 CONFIG = {"scenario": "field", "num_ues": 3, "num_tasks": 4}
@@ -60,7 +61,7 @@ def test_more_episodes_than_a_batch_replay_in_order(tmp_path, monkeypatch):
     batches = []
     metrics = evaluate("hold", "mec", CONFIG, 8, 2, record=batches)
     assert [len(batch.first_gain) for batch in batches] == [3, 3, 2]
-    module.record(CONFIG, 8, 2, tmp_path / "trace")
+    record_episodes(CONFIG, 8, 2, tmp_path / "trace")
     replayed = evaluate("hold", "mec", {**CONFIG, "trace": str(tmp_path / "trace")}, 8, 2)
     for name, values in metrics.items():
         np.testing.assert_array_equal(values, replayed[name])
