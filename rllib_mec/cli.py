@@ -1,4 +1,4 @@
-"""The command ``rllib``: train, submit, evaluate, report, list.
+"""The command ``rllib``: train, submit, evaluate, trace, report, list.
 
 Imports of Ray are inside the commands, so that help, listings and errors come at once.
 """
@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from rllib_mec import __version__
+from rllib_mec.cli_trace import trace
 from rllib_mec.errors import InputError
 
 
@@ -44,6 +45,9 @@ def main(args: Sequence[str] | None = None) -> None:
 @click.version_option(__version__, prog_name="rllib_mec")
 def cli() -> None:
     """Train and evaluate with RLlib's new API stack."""
+
+
+cli.add_command(trace)
 
 
 _trust = click.option(
@@ -262,6 +266,11 @@ def _train(experiments: list[Any], arguments: list[str], flags: dict[str, Any]) 
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="A .json or .parquet file to write.")
 @click.option("--explore", is_flag=True, help="Draw a trained policy's actions, as in training.")
+@click.option(
+    "--trace-out",
+    type=click.Path(path_type=Path),
+    help="A directory for the episodes as a trace (environment mec).",
+)
 @_trust
 def evaluate(
     *,
@@ -272,6 +281,7 @@ def evaluate(
     seed: int,
     out: Path | None,
     explore: bool,
+    trace_out: Path | None,
     trust: bool,
 ) -> int:
     """Evaluate TARGET: a checkpoint, or a baseline or bound of `rllib list algorithms`."""
@@ -284,7 +294,7 @@ def evaluate(
     quieten(0)
     from rllib_mec.experiment.evaluate import evaluate_command
 
-    return evaluate_command(target, env, env_config, episodes, seed, out, trust, explore)
+    return evaluate_command(target, env, env_config, episodes, seed, out, trust, explore, trace_out)
 
 
 @cli.command()

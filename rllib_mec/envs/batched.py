@@ -42,7 +42,8 @@ class BatchedMECEnv:
         self.observation_spaces = self.agents.observation_spaces
         self.action_spaces = self.agents.action_spaces
         self.action_slots = self.agents.action_slots
-        self.simulator = Simulator(config.scenario, num_envs)
+        self.replay = config.replay
+        self.simulator = Simulator(config.scenario, num_envs, config.episode_source())
 
     def reset(self, seed: Seeds = None) -> dict[str, Observation]:
         """Starts new episodes and returns the observations, (B, …) each."""

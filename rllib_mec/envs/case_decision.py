@@ -44,7 +44,10 @@ class BatchedCaseDecisionEnv:
                 "among 2^num_ues"
             )
         self.num_envs = num_envs
-        self._mec = BatchedMECEnv({"scenario": scenario}, num_envs)
+        self.replay = config.replay
+        replayed = {} if config.replay is None else config.replay.to_env_config()
+        self._mec = BatchedMECEnv({"scenario": scenario, **replayed}, num_envs)
+        self.simulator = self._mec.simulator
         self.observation_spaces = {CASE_DECISION: self._mec.observation_spaces[CASE_DECISION]}
         self.num_choices = 2**n
         self.action_spaces: dict[str, gym.Space] = {
@@ -118,13 +121,15 @@ class CaseDecisionEnv(gym.Env[Observation, np.int64]):
 
     def __init__(self, env_config: Mapping[str, Any] | None = None) -> None:
         self._one = BatchedCaseDecisionEnv(env_config)
+        self.replay = self._one.replay
         self.scenario = self._one.scenario
         self.observation_space = self._one.observation_spaces[CASE_DECISION]
         self.action_space = self._one.action_spaces[CASE_DECISION]
 
     def batched(self, num_envs: int) -> BatchedCaseDecisionEnv:
         """Returns the same environment for ``num_envs`` systems at once."""
-        return BatchedCaseDecisionEnv({"scenario": self.scenario}, num_envs)
+        replayed = {} if self.replay is None else self.replay.to_env_config()
+        return BatchedCaseDecisionEnv({"scenario": self.scenario, **replayed}, num_envs)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

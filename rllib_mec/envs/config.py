@@ -8,8 +8,11 @@ from typing import Any
 
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.system import Scenario
+from rllib_mec.system.tasks import EpisodeSource
+from rllib_mec.traces import Replay
 
 _ARRANGEMENTS = ("turn_based", "single_agent")
+_REPLAY = ("trace", "replay", "replay_block")
 _SCENARIO_KEYS = {field.name for field in dataclasses.fields(Scenario)} - {"name"}
 
 
@@ -21,22 +24,26 @@ class EnvConfig:
     turn_based: False, both agents act in each step (HMPPO fills in the action of the first);
         True, the agents take turns, two steps per task, which any algorithm can train on.
     single_agent: True, one agent takes both decisions at once.
+    replay: the trace that episodes come from; None, they are drawn.
     """
 
     scenario: Scenario
     turn_based: bool = False
     single_agent: bool = False
+    replay: Replay | None = None
 
     @classmethod
     def of(cls, env_config: Mapping[str, Any] | None) -> EnvConfig:
         """Parses ``{"scenario": name | path | mapping, "turn_based": bool, …}``.
 
-        ``single_agent`` is a bool, too. Every other key is a field of
+        ``single_agent`` is a bool, too. ``trace`` is the path of a trace, ``replay`` how it is
+        replayed and ``replay_block`` the length of blocks, see :mod:`rllib_mec.traces.replay`.
+        Every other key is a field of
         :class:`~rllib_mec.system.Scenario` and overrides the scenario's value, for example
         ``num_ues``.
 
         Raises:
-            InputError: an unknown key, or a value that makes no sense.
+            InputError: an unknown key, a value that makes no sense, or a trace that does not fit.
         """
         values = dict(env_config or {})
         source = values.pop("scenario", "published")
@@ -49,9 +56,16 @@ class EnvConfig:
                 "env_config.single_agent = True: expected false with turn_based, for which it "
                 "takes two agents"
             )
+        replay = Replay.of(*(values.pop(key, None) for key in _REPLAY))
         for key in values:
             if key not in _SCENARIO_KEYS:
                 raise unknown_name(
-                    "env_config key", key, _SCENARIO_KEYS | {"scenario", *_ARRANGEMENTS}
+                    "env_config key", key, _SCENARIO_KEYS | {"scenario", *_ARRANGEMENTS, *_REPLAY}
                 )
-        return cls(Scenario.of(source, **values), **arrangement)
+        config = cls(Scenario.of(source, **values), **arrangement, replay=replay)
+        config.episode_source()
+        return config
+
+    def episode_source(self) -> EpisodeSource | None:
+        """Returns a new source for a simulator: the trace from its start, or None to draw."""
+        return None if self.replay is None else self.replay.source(self.scenario)

@@ -17,6 +17,7 @@ from rllib_mec.envs.agents import (
 from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
 from rllib_mec.system import Scenario, Simulator
+from rllib_mec.traces import Replay
 
 EPISODE_METRICS = "episode_metrics"
 """Key of the infos that hold the metrics of an episode at its end."""
@@ -25,7 +26,7 @@ EPISODE_METRICS = "episode_metrics"
 class _SingleMECEnv(MultiAgentEnv):
     """What all arrangements share: one system, its agents, infos."""
 
-    def __init__(self, mec_agents: Agents) -> None:
+    def __init__(self, mec_agents: Agents, replay: Replay | None = None) -> None:
         super().__init__()
         self.scenario = mec_agents.scenario
         self.num_entities = self.scenario.num_ues
@@ -35,7 +36,9 @@ class _SingleMECEnv(MultiAgentEnv):
         self.observation_spaces = self.mec_agents.observation_spaces
         self.action_spaces = self.mec_agents.action_spaces
         self.action_slots = self.mec_agents.action_slots
-        self.simulator = Simulator(self.scenario)
+        self.replay = replay
+        source = None if replay is None else replay.source(self.scenario)
+        self.simulator = Simulator(self.scenario, source=source)
 
     def _observe(self) -> dict[str, Any]:
         return {agent: o[0] for agent, o in self.mec_agents.observe(self.simulator).items()}
@@ -81,13 +84,17 @@ class MECEnv(_SingleMECEnv):
     * v0: initial version.
     """
 
-    def __init__(self, scenario: Scenario, single_agent: bool = False) -> None:
-        super().__init__((Orchestrator if single_agent else Agents)(scenario))
+    def __init__(
+        self, scenario: Scenario, single_agent: bool = False, replay: Replay | None = None
+    ) -> None:
+        super().__init__((Orchestrator if single_agent else Agents)(scenario), replay)
         self.single_agent = single_agent
 
     def batched(self, num_envs: int) -> BatchedMECEnv:
         """Returns the same environment for ``num_envs`` systems at once."""
         env_config = {"scenario": self.scenario, "single_agent": self.single_agent}
+        if self.replay is not None:
+            env_config |= self.replay.to_env_config()
         return BatchedMECEnv(env_config, num_envs)
 
     def reset(
@@ -109,8 +116,8 @@ class TurnBasedMECEnv(_SingleMECEnv):
     1 server). The reward of a task goes to both agents when ``emulator_config`` has acted.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
-        super().__init__(Agents(scenario))
+    def __init__(self, scenario: Scenario, replay: Replay | None = None) -> None:
+        super().__init__(Agents(scenario), replay)
         self._server: Any = None
 
     def reset(
@@ -154,5 +161,5 @@ def make_env(env_config: Mapping[str, Any] | None = None) -> MECEnv | TurnBasedM
     """
     config = EnvConfig.of(env_config)
     if config.turn_based:
-        return TurnBasedMECEnv(config.scenario)
-    return MECEnv(config.scenario, config.single_agent)
+        return TurnBasedMECEnv(config.scenario, config.replay)
+    return MECEnv(config.scenario, config.single_agent, config.replay)

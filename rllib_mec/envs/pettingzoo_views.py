@@ -16,6 +16,7 @@ from rllib_mec.envs.config import EnvConfig
 from rllib_mec.envs.multi_agent import MECEnv, TurnBasedMECEnv
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
+from rllib_mec.traces import Replay
 
 try:
     from pettingzoo import AECEnv, ParallelEnv
@@ -65,7 +66,7 @@ class ParallelMECEnv(_View, ParallelEnv):
     ``episode_metrics``.
 
     ## Arguments
-    scenario: the system to simulate.
+    scenario: the system to simulate. replay: the trace that episodes come from, if any.
 
     ## Version History
     * v0: initial version.
@@ -73,8 +74,8 @@ class ParallelMECEnv(_View, ParallelEnv):
 
     metadata: dict[str, Any] = {"name": "mec_v0", "render_modes": []}  # noqa: RUF012
 
-    def __init__(self, scenario: Scenario) -> None:
-        super().__init__(MECEnv(scenario))
+    def __init__(self, scenario: Scenario, replay: Replay | None = None) -> None:
+        super().__init__(MECEnv(scenario, replay=replay))
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -122,7 +123,7 @@ class TurnBasedMECView(_View, AECEnv):
     observation and ``episode_metrics``, and take the action None.
 
     ## Arguments
-    scenario: the system to simulate.
+    scenario: the system to simulate. replay: the trace that episodes come from, if any.
 
     ## Version History
     * v0: initial version.
@@ -135,8 +136,8 @@ class TurnBasedMECView(_View, AECEnv):
         "is_parallelizable": True,
     }
 
-    def __init__(self, scenario: Scenario) -> None:
-        super().__init__(TurnBasedMECEnv(scenario))
+    def __init__(self, scenario: Scenario, replay: Replay | None = None) -> None:
+        super().__init__(TurnBasedMECEnv(scenario, replay))
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         self._observations, infos = self._env.reset(seed=seed, options=options)
@@ -190,7 +191,8 @@ def parallel_env(**env_config: Any) -> ParallelMECEnv:
     Raises:
         InputError: an unknown key, or a value that makes no sense.
     """
-    return ParallelMECEnv(_scenario(env_config, turn_based=False))
+    config = _config(env_config, turn_based=False)
+    return ParallelMECEnv(config.scenario, config.replay)
 
 
 def env(**env_config: Any) -> AECEnv:
@@ -203,13 +205,14 @@ def env(**env_config: Any) -> AECEnv:
     Raises:
         InputError: an unknown key, or a value that makes no sense.
     """
-    return OrderEnforcingWrapper(TurnBasedMECView(_scenario(env_config, turn_based=True)))
+    config = _config(env_config, turn_based=True)
+    return OrderEnforcingWrapper(TurnBasedMECView(config.scenario, config.replay))
 
 
 aec_env = env
 
 
-def _scenario(env_config: dict[str, Any], turn_based: bool) -> Scenario:
+def _config(env_config: dict[str, Any], turn_based: bool) -> EnvConfig:
     config = EnvConfig.of({"turn_based": turn_based, **env_config})
     if config.single_agent:
         raise InputError(
@@ -220,7 +223,7 @@ def _scenario(env_config: dict[str, Any], turn_based: bool) -> Scenario:
         raise InputError(
             f"env_config.turn_based = {config.turn_based}: expected {turn_based}, or {other}()"
         )
-    return config.scenario
+    return config
 
 
 def _of_each_agent(values: dict[str, Any], missing: Any) -> dict[str, Any]:

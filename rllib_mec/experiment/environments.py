@@ -113,9 +113,12 @@ def scenario(name: str, env_config: Mapping[str, Any]) -> dict[str, Any] | None:
 def without_files(name: str, env_config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an env_config with the scenario itself in place of the file that holds it.
 
-    Other machines, and whoever gets a checkpoint, need not have the file.
+    Other machines, and whoever gets a checkpoint, need not have the file. The path of a trace
+    becomes absolute: workers have other working directories, but must reach it.
     """
     found = dict(env_config)
+    if name in ENVIRONMENTS and isinstance(found.get("trace"), str):
+        found["trace"] = os.path.abspath(found["trace"])
     given = found.get("scenario")
     if name in ENVIRONMENTS and isinstance(given, str) and given.endswith(_YAML):
         found["scenario"] = Scenario.of(given).to_dict()

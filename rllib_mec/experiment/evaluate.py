@@ -28,6 +28,10 @@ from rllib_mec.hmppo.runner_choice import why_not_batched
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
 from rllib_mec.hmppo.sampling.callbacks import episode_metrics
 from rllib_mec.registry import BOUNDS
+from rllib_mec.system import Simulator
+from rllib_mec.system.tasks import Episode
+from rllib_mec.traces import Replay, write_trace
+from rllib_mec.traces.trace import check_new
 
 Metrics = dict[str, NDArray[np.float64]]
 
@@ -47,10 +51,12 @@ def evaluate_command(
     out: Path | None,
     trust: bool = False,
     explore: bool = False,
+    trace_out: Path | None = None,
 ) -> int:
     """Evaluates, prints a table and writes ``out``; returns the exit status.
 
-    ``trust``, ``explore``: see :func:`evaluate`.
+    ``trust``, ``explore``: see :func:`evaluate`. ``trace_out``: where to record the episodes as a
+    trace.
 
     Raises:
         InputError: no such target or environment, or they do not fit each other.
@@ -59,7 +65,11 @@ def evaluate_command(
         raise InputError(f"--seed {seed}: expected a whole number >= 0")
     if out is not None and not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no directory {out.parent}")
-    metrics = evaluate(target, env, env_config, episodes, seed, trust, explore)
+    record: list[Episode] | None = None
+    if trace_out is not None:
+        check_new(trace_out)
+        record = []
+    metrics = evaluate(target, env, env_config, episodes, seed, trust, explore, record)
     summary = {name: summarise(values) for name, values in metrics.items()}
     width = max(map(len, summary))
     for name, row in summary.items():
@@ -67,6 +77,9 @@ def evaluate_command(
         click.echo(f"{name:<{width}}  {row['mean']:.6g}{interval}")
     if out is not None:
         write(out, metrics, {"episodes": episodes, "seed": seed, "metrics": summary})
+    if trace_out is not None and record is not None:
+        origin = {"target": target, "episodes": episodes, "seed": seed}
+        write_trace(trace_out, record, origin)
     return 0
 
 
@@ -78,6 +91,7 @@ def evaluate(
     seed: int,
     trust: bool = False,
     explore: bool = False,
+    record: list[Episode] | None = None,
 ) -> Metrics:
     """Plays ``episodes`` episodes and returns their metrics, (episodes,) each.
 
@@ -87,6 +101,7 @@ def evaluate(
         trust: whether code that is in the checkpoint, or named by it, may run.
         explore: whether a trained policy draws its actions as in training, instead of taking the
             most probable ones; of no effect on baselines and bounds.
+        record: gets the episodes that are played, in batches.
 
     Raises:
         InputError: no such target or environment, or they do not fit each other.
@@ -95,7 +110,7 @@ def evaluate(
         if env is None:
             raise InputError(f"rllib evaluate {target}: expected --env")
         environment = environments.resolve(env)
-        return _evaluate_named(target, environment, env_config, episodes, seed)
+        return _evaluate_named(target, environment, env_config, episodes, seed, record)
     path = Path(target)
     if not path.exists():
         if "/" in target or path.suffix:
@@ -105,7 +120,7 @@ def evaluate(
     loaded = reading.read(path.absolute(), env, env_config, trust)
     if isinstance(loaded.config, BaselineConfig):
         name = loaded.config.policy
-        return _evaluate_named(name, loaded.env, loaded.env_config, episodes, seed)
+        return _evaluate_named(name, loaded.env, loaded.env_config, episodes, seed, record)
     loaded.config.callbacks_class = []  # those of training; they would also rule out batches
     loaded.config.output = None  # only training is recorded
     single = loaded.env.check(loaded.env_config)
@@ -114,8 +129,11 @@ def evaluate(
         if policy is not None:
             envs = batched(single, min(episodes, MOST_ENVS))
             return _in_batches(
-                lambda stream: play(envs, policy, stream)[0], envs.num_envs, episodes, seed
+                lambda stream: play(envs, policy, stream)[0], envs, episodes, seed, record
             )
+    check_episodes(single, episodes)
+    if record is not None:
+        raise _no_record()
     return _sample(loaded, episodes, seed, explore)
 
 
@@ -141,11 +159,12 @@ def _evaluate_named(
     env_config: Mapping[str, Any],
     episodes: int,
     seed: int,
+    record: list[Episode] | None,
 ) -> Metrics:
     """Scores a baseline or a bound."""
     envs = _team_envs(name, environment, env_config, min(episodes, MOST_ENVS))
     scorer = _bound_scorer if name in BOUNDS else _policy_scorer
-    return _in_batches(scorer(name, envs, seed), envs.num_envs, episodes, seed)
+    return _in_batches(scorer(name, envs, seed), envs, episodes, seed, record)
 
 
 def _policy_scorer(name: str, envs: BatchedEnv, seed: int) -> Scorer:
@@ -178,12 +197,46 @@ def _team_envs(
     return batched(single, num_envs)
 
 
-def _in_batches(score: Scorer, num_envs: int, episodes: int, seed: int) -> Metrics:
+def _in_batches(
+    score: Scorer, envs: BatchedEnv, episodes: int, seed: int, record: list[Episode] | None
+) -> Metrics:
     """Scores batch after batch of episodes, each from a stream of its own."""
+    check_episodes(envs, episodes)
+    simulator: Simulator | None = getattr(envs, "simulator", None)
+    if record is not None and simulator is None:
+        raise _no_record()
     parts = []
-    for number in range(-(-episodes // num_envs)):
-        parts.append(score(np.random.SeedSequence(seed, spawn_key=(_EVALUATION, number))))
+    for number, stream in enumerate(evaluation_streams(seed, episodes, envs.num_envs)):
+        parts.append(score(stream))
+        if record is not None and simulator is not None:
+            record.append(simulator.episode.first(episodes - number * envs.num_envs))
     return {name: np.concatenate([part[name] for part in parts])[:episodes] for name in parts[0]}
+
+
+def evaluation_streams(seed: int, episodes: int, num_envs: int) -> list[np.random.SeedSequence]:
+    """Returns what seeds each batch of ``num_envs`` episodes."""
+    batches = range(-(-episodes // num_envs))
+    return [np.random.SeedSequence(seed, spawn_key=(_EVALUATION, number)) for number in batches]
+
+
+def _no_record() -> InputError:
+    return InputError(
+        "--trace-out: expected the environment mec or mec-case-decision, in batches (turn_based is "
+        "not)"
+    )
+
+
+def check_episodes(env: Any, episodes: int) -> None:
+    """Refuses to play recorded episodes twice: they would count as if they were others."""
+    replay: Replay | None = getattr(env, "replay", None)
+    if replay is None:
+        return
+    most = replay.num_episodes
+    if most is not None and episodes > most:
+        raise InputError(
+            f"--episodes {episodes}: expected at most {most}, all that {replay.trace} holds "
+            "(replay: bootstrap draws any number)"
+        )
 
 
 def _sample(loaded: reading.Checkpoint, episodes: int, seed: int, explore: bool) -> Metrics:

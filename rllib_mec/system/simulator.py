@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from rllib_mec.errors import InputError
@@ -9,7 +11,7 @@ from rllib_mec.system.emulator import NOTHING_CACHED
 from rllib_mec.system.radio import Bools, Floats
 from rllib_mec.system.scenario import Scenario
 from rllib_mec.system.step import Outcome, Situation, step
-from rllib_mec.system.tasks import Episode, Seeds, Tasks, draw_episode, streams
+from rllib_mec.system.tasks import Episode, EpisodeSource, Seeds, Tasks, draw_episode, streams
 
 METRICS = ("reward", "total_delay_min", "perplexity", "emulator_changes")
 """Names of the episode metrics, see :meth:`Simulator.episode_metrics`."""
@@ -25,17 +27,23 @@ _SUMS = len(METRICS) + 2
 class Simulator:
     """B systems that start together and take ``scenario.num_tasks`` steps together.
 
+    Args:
+        source: where episodes come from; None draws them, see :func:`draw_episode`.
+
     Attributes:
         t: steps taken in the running episode.
         cached: retention of each UE's cached emulator, 0 for none, (B, N).
         battery_kj: what is left in the UEs' batteries, (B, N); None without the part ``energy``.
     """
 
-    def __init__(self, scenario: Scenario, num_envs: int = 1) -> None:
+    def __init__(
+        self, scenario: Scenario, num_envs: int = 1, source: EpisodeSource | None = None
+    ) -> None:
         if num_envs < 1:
             raise InputError(f"num_envs = {num_envs}: expected a whole number >= 1")
         self.scenario = scenario
         self.num_envs = num_envs
+        self._source = source or functools.partial(draw_episode, scenario)
         self._rngs = streams(None, num_envs)
         self._noise_rngs = streams(None, num_envs, _NOISE)
         self._episode: Episode | None = None
@@ -49,7 +57,7 @@ class Simulator:
         if seed is not None:
             self._rngs = streams(seed, self.num_envs)
             self._noise_rngs = streams(seed, self.num_envs, _NOISE)
-        self._episode = draw_episode(self.scenario, self._rngs)
+        self._episode = self._source(self._rngs)
         self.t = 0
         self.cached = np.full((self.num_envs, self.scenario.num_ues), NOTHING_CACHED)
         self.battery_kj = self._episode.devices.battery_kj

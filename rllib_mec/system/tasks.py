@@ -7,7 +7,7 @@ environment k of a batch sees the same episodes whatever the size of the batch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -77,6 +77,18 @@ class Episode:
     def task(self, t: int) -> Tasks:
         """The tasks of step ``t``, (B, N) each."""
         return self.tasks.take(t)
+
+    def first(self, num_envs: int) -> Episode:
+        """The same of the first environments alone."""
+        return Episode(
+            self.tasks.map(lambda values: values[:, :num_envs]),
+            self.first_gain[:num_envs],
+            self.devices.take(slice(num_envs)),
+        )
+
+
+EpisodeSource = Callable[[Sequence[np.random.Generator]], Episode]
+"""Gives the next episode of every environment, from the environments' random streams."""
 
 
 def streams(seed: Seeds, num_envs: int, *key: int) -> list[np.random.Generator]:
