@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from rllib_mec.experiment.report.results import Run, Study
-from rllib_mec.experiment.study.results import BOUND, TRAINED
+from rllib_mec.experiment.study.results import BOUND, EXPLORED, TRAINED
 
 FIXED = ("all-server", "hold", "best-retention", "local-0.2", "local-0.4", "local-0.6")
 """Policies that do the same in every step."""
@@ -39,8 +39,8 @@ def field_table(study: Study) -> dict[str, Any]:
     ``reward`` with its ``mean`` and ``ci95``, over seeds (Student's t) where something is trained
     and else over episodes; ``gap_closed``, for trained policies the share of the gap from the best
     fixed policy to greedy with full information, and ``bound_closed``, to the oracle's bound;
-    ``differences``: of pairs of variants "SETTING: HMPPO" and "SETTING: IPPO", HMPPO's reward less
-    IPPO's (Welch's interval).
+    ``differences``: of variants "HMPPO" and "IPPO", or of each pair "SETTING: HMPPO" and "SETTING:
+    IPPO", HMPPO's reward less IPPO's (Welch's interval).
     """
     groups: dict[tuple[str, int], list[Run]] = {}
     for run in study.runs:
@@ -120,8 +120,8 @@ def _differences(groups: dict[tuple[str, int], list[Run]]) -> list[Row]:
     differences = []
     for (variant, num_ues), ours in groups.items():
         setting, separator, name = variant.rpartition(": ")
-        theirs = groups.get((f"{setting}: IPPO", num_ues))
-        if not separator or not name.startswith("HMPPO") or theirs is None:
+        theirs = groups.get((f"{setting}{separator}IPPO", num_ues))
+        if theirs is None or not name.startswith("HMPPO") or name.endswith(EXPLORED):
             continue
         x, y = _rewards(ours), _rewards(theirs)
         differences.append(

@@ -60,7 +60,7 @@ def carry_out(unit: Unit, folder: Path, say: Say) -> Done:
     what = _what(unit, config.critic if isinstance(config, HMPPOConfig) else None)
     runs = [
         what
-        | ({"variant": f"{unit.variant}, explored"} if explore else {})
+        | ({"variant": unit.variant + results.EXPLORED} if explore else {})
         | {"kind": unit.kind, "trained_ues": unit.num_ues, "num_ues": n, "seed": seed}
         | {"steps": unit.steps, "episodes": unit.episodes}
         | _evaluated(unit, str(checkpoint), unit.form["config"]["env_config"], n, explore)

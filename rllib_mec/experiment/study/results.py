@@ -20,6 +20,10 @@ KINDS = TRAINED, BASELINE, BOUND = "trained", "baseline", "bound"
 """Of rows: what learns, what does not, and what no policy can exceed."""
 
 
+EXPLORED = ", explored"
+"""What the label of a variant ends with where its actions were drawn."""
+
+
 def _column(name: str, kind: pyarrow.DataType, always: bool = False) -> pyarrow.Field:
     """Returns a column, and whether it always holds a value."""
     return pyarrow.field(name, kind, nullable=not always)
