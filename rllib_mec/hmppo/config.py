@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.connectors.common import AgentToModuleMapping
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -16,6 +18,7 @@ from ray.rllib.policy.policy import PolicySpec
 from typing_extensions import Self
 
 from rllib_mec.errors import InputError, unknown_name
+from rllib_mec.hmppo.groups import Members
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.learning.sequential import UPDATES
 from rllib_mec.hmppo.modules.actor import Actor
@@ -26,7 +29,8 @@ from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
-from rllib_mec.hmppo.team import Team
+from rllib_mec.hmppo.sampling.order_members import OrderMembers
+from rllib_mec.hmppo.team import RATIOS, Team
 
 MODEL_DEFAULTS: dict[str, Any] = {
     "fcnet_hiddens": [64, 64],  # widths of the hidden layers, actors and critics alike
@@ -55,11 +59,12 @@ class HMPPOConfig(PPOConfig):
 
     It trains any ``MultiAgentEnv`` whose agents all act in every step; see
     :class:`~rllib_mec.hmppo.team.Team` for what an environment may declare. Policies are made
-    from the environment, one actor for each agent under the agent's own id.
+    from the environment, one actor for each agent under the agent's own id, and one for each group
+    of agents under the group's name.
 
     What PPO's settings mean here: ``vf_clip_param``, ``use_critic`` and ``use_gae`` have no effect
     (value targets are normalised instead of clipped); ``grad_clip`` applies to each actor and
-    critic on its own; per-module overrides take agent ids and ``central_critic``.
+    critic on its own; per-module overrides take ids of agents or groups and ``central_critic``.
     """
 
     env_runner_cls: type | None
@@ -71,6 +76,7 @@ class HMPPOConfig(PPOConfig):
         self.critic: str = "decision_point"
         self.update: str = "simultaneous"
         self.entity_shared: bool = False
+        self.ratio: str = "joint"
         self.batched: bool | None = None
         self.compiled: bool = False
         self.mixed_precision: bool = False
@@ -100,6 +106,7 @@ class HMPPOConfig(PPOConfig):
         critic: str = NotProvided,
         update: str = NotProvided,
         entity_shared: bool = NotProvided,
+        ratio: str = NotProvided,
         batched: bool | None = NotProvided,
         compiled: bool = NotProvided,
         mixed_precision: bool = NotProvided,
@@ -116,7 +123,11 @@ class HMPPOConfig(PPOConfig):
                 how the earlier ones have changed; see :mod:`rllib_mec.hmppo.learning.sequential`.
             entity_shared: one small network shared by all entities of an observation, for
                 actors and critics, so that a policy runs with any number of entities; the
-                environment must declare ``num_entities``.
+                environment must declare ``num_entities``, or groups of agents, whose members are
+                the entities; a group's actor is one network for all members in any case.
+            ratio: ``joint`` (default): PPO clips the probability ratio of an agent's whole action;
+                ``entity`` (with ``entity_shared``): that of each entity's part, so that clipping
+                means the same with any number of entities. Members of a group have each their own.
             batched: sample in batches of arrays, for environments that have such a form. None
                 (default): where it is possible, see :mod:`rllib_mec.hmppo.runner_choice`;
                 True: or else refuse the configuration; False: by RLlib's episodes.
@@ -132,6 +143,7 @@ class HMPPOConfig(PPOConfig):
             "critic": critic,
             "update": update,
             "entity_shared": entity_shared,
+            "ratio": ratio,
             "batched": batched,
             "compiled": compiled,
             "mixed_precision": mixed_precision,
@@ -157,10 +169,9 @@ class HMPPOConfig(PPOConfig):
         return self
 
     def validate(self) -> None:
-        if self.critic not in CRITICS:
-            raise unknown_name("critic", self.critic, CRITICS)
-        if self.update not in UPDATES:
-            raise unknown_name("update", self.update, UPDATES)
+        for name, known in (("critic", CRITICS), ("update", UPDATES), ("ratio", RATIOS)):
+            if getattr(self, name) not in known:
+                raise unknown_name(name, getattr(self, name), known)
         if self.update == "sequential" and self._torch_grad_scaler_class is not None:
             raise InputError(
                 "update = 'sequential': expected no _torch_grad_scaler_class: torch's scalers "
@@ -169,6 +180,8 @@ class HMPPOConfig(PPOConfig):
         for name in ("entity_shared", "compiled", "mixed_precision"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")
+        if self.ratio == "entity" and not self.entity_shared:
+            raise InputError("ratio = 'entity': expected entity_shared = true, got false")
         if self.observation_filter not in OBSERVATION_FILTERS:
             raise unknown_name("observation_filter", self.observation_filter, OBSERVATION_FILTERS)
         for name, (low, high) in _BOUNDS.items():
@@ -226,13 +239,23 @@ class HMPPOConfig(PPOConfig):
         networks = _checked_networks(self._model_config)
         networks["num_entities"] = team.require_entities() if self.entity_shared else None
         networks["observation_filter"] = self.observation_filter == "MeanStdFilter"
+        team = dataclasses.replace(team, ratio=self.ratio)
+        if team.members and self.count_steps_by != "env_steps":
+            raise InputError(
+                f"count_steps_by = {self.count_steps_by!r}: expected 'env_steps' with groups of "
+                "agents"
+            )
         plan = CriticPlan(self.critic, team, self.entity_shared)
         specs = {
             agent: RLModuleSpec(
                 module_class=Actor,
                 observation_space=team.observation_spaces[agent],
                 action_space=team.action_spaces[agent],
-                model_config=dict(networks),
+                model_config=networks
+                | {
+                    "num_parts": team.num_parts(agent),
+                    "num_members": team.num_members(agent) if agent in team.members else None,
+                },
             )
             for agent in team.agents
         }
@@ -243,7 +266,8 @@ class HMPPOConfig(PPOConfig):
                     -np.inf, np.inf, plan.input_shape(critic_id), np.float32
                 ),
                 action_space=gym.spaces.Discrete(1),
-                model_config=dict(networks),
+                model_config=networks
+                | ({"num_entities": None} if plan.is_by_member(critic_id) else {}),
                 learner_only=True,
             )
         self._rl_module_spec = MultiRLModuleSpec(
@@ -255,12 +279,24 @@ class HMPPOConfig(PPOConfig):
             module_id: PolicySpec(None, spec.observation_space, spec.action_space, {})
             for module_id, spec in specs.items()
         }
-        self.policy_mapping_fn = module_of_agent
+        self.policy_mapping_fn = ModuleOfMember(team.members) if team.members else module_of_agent
 
     def get_default_learner_class(self) -> type:
         from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
 
         return HMPPOTorchLearner
+
+    def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> Any:
+        pipeline = super().build_env_to_module_connector(*args, **kwargs)
+        team = self.team()
+        if team.members:
+            if not any(isinstance(own, AgentToModuleMapping) for own in pipeline.connectors):
+                raise InputError(
+                    "add_default_connectors_to_env_to_module_pipeline = False: expected true with "
+                    "groups of agents"
+                )
+            pipeline.insert_before(AgentToModuleMapping, OrderMembers(team.members))
+        return pipeline
 
     def build_learner_connector(
         self, input_observation_space: Any, input_action_space: Any, device: Any = None
@@ -275,6 +311,16 @@ class HMPPOConfig(PPOConfig):
 def module_of_agent(agent_id: str, episode: Any = None, **kwargs: Any) -> str:
     """Every agent has an actor of its own, under its own id."""
     return agent_id
+
+
+class ModuleOfMember:
+    """The same where there are groups, whose members have one actor, under the group's name."""
+
+    def __init__(self, members: Members) -> None:
+        self._group_of = {agent: group for group, ids in members.items() for agent in ids}
+
+    def __call__(self, agent_id: str, episode: Any = None, **kwargs: Any) -> str:
+        return self._group_of.get(agent_id, agent_id)
 
 
 def _checked_networks(model_config: Any) -> dict[str, Any]:
