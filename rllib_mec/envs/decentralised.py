@@ -12,7 +12,7 @@ from rllib_mec.envs.agents import Agents, Observation, action_of
 from rllib_mec.errors import InputError
 
 
-class Members:
+class DecentralisedAgents:
     """Each agent of :class:`Agents` as a group of N, one member for each UE.
 
     Observations and actions of a group are laid out UE by UE, so that a member's are a slice.

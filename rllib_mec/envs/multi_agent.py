@@ -16,7 +16,7 @@ from rllib_mec.envs.agents import (
 )
 from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
-from rllib_mec.envs.decentralised import Members
+from rllib_mec.envs.decentralised import DecentralisedAgents
 from rllib_mec.system import Scenario, Simulator
 
 EPISODE_METRICS = "episode_metrics"
@@ -118,7 +118,7 @@ class DecentralisedMECEnv(MECEnv):
 
     def __init__(self, scenario: Scenario) -> None:
         super().__init__(scenario)
-        self._members = Members(self.mec_agents)
+        self._members = DecentralisedAgents(self.mec_agents)
         self.agent_groups = self._members.groups
         self.agents = self.possible_agents = [m for ids in self.agent_groups.values() for m in ids]
         self.observation_spaces = self._members.observation_spaces

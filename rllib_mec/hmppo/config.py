@@ -10,7 +10,6 @@ import gymnasium as gym
 import numpy as np
 from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo import PPOConfig
-from ray.rllib.connectors.common import AgentToModuleMapping
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -18,7 +17,7 @@ from ray.rllib.policy.policy import PolicySpec
 from typing_extensions import Self
 
 from rllib_mec.errors import InputError, unknown_name
-from rllib_mec.hmppo.groups import Members
+from rllib_mec.hmppo.groups import ModuleOfMember
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.learning.sequential import UPDATES
 from rllib_mec.hmppo.modules.actor import Actor
@@ -29,7 +28,7 @@ from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
-from rllib_mec.hmppo.sampling.order_members import OrderMembers
+from rllib_mec.hmppo.sampling.order_members import order_members
 from rllib_mec.hmppo.team import RATIOS, Team
 
 MODEL_DEFAULTS: dict[str, Any] = {
@@ -288,14 +287,7 @@ class HMPPOConfig(PPOConfig):
 
     def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> Any:
         pipeline = super().build_env_to_module_connector(*args, **kwargs)
-        team = self.team()
-        if team.members:
-            if not any(isinstance(own, AgentToModuleMapping) for own in pipeline.connectors):
-                raise InputError(
-                    "add_default_connectors_to_env_to_module_pipeline = False: expected true with "
-                    "groups of agents"
-                )
-            pipeline.insert_before(AgentToModuleMapping, OrderMembers(team.members))
+        order_members(pipeline, self.team().members)
         return pipeline
 
     def build_learner_connector(
@@ -311,16 +303,6 @@ class HMPPOConfig(PPOConfig):
 def module_of_agent(agent_id: str, episode: Any = None, **kwargs: Any) -> str:
     """Every agent has an actor of its own, under its own id."""
     return agent_id
-
-
-class ModuleOfMember:
-    """The same where there are groups, whose members have one actor, under the group's name."""
-
-    def __init__(self, members: Members) -> None:
-        self._group_of = {agent: group for group, ids in members.items() for agent in ids}
-
-    def __call__(self, agent_id: str, episode: Any = None, **kwargs: Any) -> str:
-        return self._group_of.get(agent_id, agent_id)
 
 
 def _checked_networks(model_config: Any) -> dict[str, Any]:

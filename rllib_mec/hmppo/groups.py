@@ -52,6 +52,16 @@ def members_of(env: Any) -> dict[str, tuple[str, ...]]:
     return groups
 
 
+class ModuleOfMember:
+    """RLlib's mapping of agents to modules: members of a group have one, under the group's name."""
+
+    def __init__(self, members: Members) -> None:
+        self._group_of = {agent: group for group, ids in members.items() for agent in ids}
+
+    def __call__(self, agent_id: str, episode: Any = None, **kwargs: Any) -> str:
+        return self._group_of.get(agent_id, agent_id)
+
+
 def joined_space(space: gym.Space, count: int) -> gym.Space:
     """Returns the action space of ``count`` members, each with ``space``, as one.
 

@@ -239,13 +239,17 @@ class Team:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the spaces, as plain values (for a model_config)."""
-        return {
+        described: dict[str, Any] = {
             "agents": list(self.agents),
             "slots": {o: {a: list(p) for a, p in seen.items()} for o, seen in self.slots.items()},
             "num_entities": self.num_entities,
-            "members": {group: list(ids) for group, ids in self.members.items()},
-            "ratio": self.ratio,
         }
+        # Not where there is nothing to say: so recordings go on that know nothing of these.
+        if self.members:
+            described["members"] = {group: list(ids) for group, ids in self.members.items()}
+        if self.ratio != "joint":
+            described["ratio"] = self.ratio
+        return described
 
     @classmethod
     def from_dict(

@@ -401,3 +401,14 @@ def test_an_update_moves_every_network():
     update(learner, batch_for(learner))
     for mid, weight in before.items():
         assert not torch.equal(learner.module[mid].network.last.weight, weight)
+
+
+def test_all_members_share_the_statistics_of_observations():
+    config = toy_config(Crew).env_runners(observation_filter="MeanStdFilter")
+    learner = learner_of(config)
+    batch = batch_for(learner)
+    update(learner, batch)
+    own = learner.module["scouts"].filter
+    assert own.count == len(batch) * 3
+    members = batch.observations["scouts"].reshape(-1, SIZES["scouts"])
+    np.testing.assert_allclose(own.mean, members.mean(axis=0), atol=1e-6)

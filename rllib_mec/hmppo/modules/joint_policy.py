@@ -109,7 +109,7 @@ class JointPolicy(MultiRLModule):
             )
         observations = {
             # The members' rows of an environment come together, see OrderMembers.
-            agent: batch[agent][Columns.OBS].reshape(int(whole), -1)
+            agent: batch[agent][Columns.OBS].reshape(whole, -1)
             for agent in team.agents
         }
         actions, log_probs, parameters = self.act(observations, explore=explore)

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+from ray.rllib.connectors.common import AgentToModuleMapping
 from ray.rllib.connectors.connector_v2 import ConnectorV2
 
+from rllib_mec.errors import InputError
 from rllib_mec.hmppo.groups import Members
 
 
-class OrderMembers(ConnectorV2):
-    """Env-to-module connector: each episode's rows of a group in the order of its members.
+def order_members(pipeline: Any, members: Members) -> None:
+    """Puts the connector into an env-to-module pipeline, if there are groups.
 
-    To come before RLlib's ``AgentToModuleMapping``, which then takes up and gives back the rows of
-    a module in that order.
+    It comes before RLlib's ``AgentToModuleMapping``, which then takes up the rows of a module, and
+    gives back what the module says of them, in that order.
+
+    Raises:
+        InputError: the pipeline lacks RLlib's own connectors.
     """
+    if not members:
+        return
+    if not any(isinstance(own, AgentToModuleMapping) for own in pipeline.connectors):
+        raise InputError(
+            "add_default_connectors_to_env_to_module_pipeline = False: expected true with groups "
+            "of agents"
+        )
+    pipeline.insert_before(AgentToModuleMapping, OrderMembers(members))
+
+
+class OrderMembers(ConnectorV2):
+    """Env-to-module connector: each episode's rows of a group in the order of its members."""
 
     def __init__(self, members: Members, **kwargs: Any) -> None:
         super().__init__(**kwargs)
