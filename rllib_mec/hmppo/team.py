@@ -147,7 +147,7 @@ class Team:
         """How many parts of the agent's action have a probability ratio of their own."""
         if agent in self.members:
             return self.num_members(agent)
-        return self._entities or 1 if self.ratio == "entity" else 1
+        return (self._entities or 1) if self.ratio == "entity" else 1
 
     @property
     def _entities(self) -> int | None:
