@@ -261,6 +261,7 @@ def _train(experiments: list[Any], arguments: list[str], flags: dict[str, Any]) 
 @click.option("--episodes", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="A .json or .parquet file to write.")
+@click.option("--explore", is_flag=True, help="Draw a trained policy's actions, as in training.")
 @_trust
 def evaluate(
     *,
@@ -270,6 +271,7 @@ def evaluate(
     episodes: int,
     seed: int,
     out: Path | None,
+    explore: bool,
     trust: bool,
 ) -> int:
     """Evaluate TARGET: a checkpoint, or a baseline or bound of `rllib list algorithms`."""
@@ -282,7 +284,7 @@ def evaluate(
     quieten(0)
     from rllib_mec.experiment.evaluate import evaluate_command
 
-    return evaluate_command(target, env, env_config, episodes, seed, out, trust)
+    return evaluate_command(target, env, env_config, episodes, seed, out, trust, explore)
 
 
 @cli.command()

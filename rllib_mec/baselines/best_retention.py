@@ -22,7 +22,7 @@ import numpy as np
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
 from rllib_mec.system.emulator import highest_useful_retention
-from rllib_mec.system.perplexity import complexity_factor, perplexity_of_retention
+from rllib_mec.system.quality import complexity_factor, perplexity_of_retention
 from rllib_mec.system.radio import Floats, download_delay
 from rllib_mec.system.tasks import Episode
 

@@ -15,7 +15,6 @@ the downloads is stationary or has a kink (a_i E*), and at each u_i(k).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
 from rllib_mec.system.emulator import highest_useful_retention
-from rllib_mec.system.perplexity import complexity_factor, perplexity_of_retention
+from rllib_mec.system.quality import complexity_factor, perplexity_of_retention
 from rllib_mec.system.radio import Bools, Floats, download_delay, upload_delay
 from rllib_mec.system.tasks import Tasks
 
@@ -74,8 +73,7 @@ def best_actions(scenario: Scenario, tasks: Tasks, cached: Floats) -> tuple[Bool
     chunk = max(_CHUNK // (n << n), 1)
     for start in range(0, len(open_rows), chunk):
         rows = open_rows[start : start + chunk]
-        some = Tasks(*(getattr(tasks, f.name)[rows] for f in dataclasses.fields(Tasks)))
-        server[rows], retention[rows] = _Search(scenario, some, cached[rows]).run()
+        server[rows], retention[rows] = _Search(scenario, tasks.take(rows), cached[rows]).run()
     return server, retention
 
 

@@ -15,8 +15,8 @@ from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
 from rllib_mec.system.emulator import NOTHING_CACHED
 from rllib_mec.system.radio import Bools, Floats
-from rllib_mec.system.step import step
-from rllib_mec.system.tasks import Episode, Tasks
+from rllib_mec.system.step import Situation, step
+from rllib_mec.system.tasks import Episode
 
 MOST_PAIRS = 500_000
 """States times actions, all of which are tried in each step."""
@@ -76,9 +76,8 @@ def _plan(scenario: Scenario, episode: Episode, env: int) -> tuple[Bools, Floats
     ahead = np.zeros(len(rows))
     choices = []
     for t in reversed(range(scenario.num_tasks)):
-        fields = (getattr(episode.tasks, field.name) for field in dataclasses.fields(Tasks))
-        tasks = Tasks(*(np.broadcast_to(values[t, env], shape) for values in fields))
-        reward = step(scenario, tasks, cached, server, asked).reward
+        tasks = episode.tasks.take((t, env)).map(lambda v: np.broadcast_to(v, shape))
+        reward = step(scenario, Situation(tasks, cached), server, asked).reward
         total = reward.reshape(following.shape) + ahead[following]
         choices.append(total.argmax(axis=-1))
         ahead = total.max(axis=-1)

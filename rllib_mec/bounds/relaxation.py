@@ -30,15 +30,13 @@ coefficient is not positive, p E + W f(E) is concave: it is least at an end of t
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 from numpy.typing import NDArray
 
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
 from rllib_mec.system.emulator import highest_useful_retention
-from rllib_mec.system.perplexity import complexity_factor, perplexity_of_retention
+from rllib_mec.system.quality import complexity_factor, perplexity_of_retention
 from rllib_mec.system.radio import Floats, download_delay, upload_delay
 from rllib_mec.system.tasks import Episode, Tasks
 
@@ -75,8 +73,7 @@ def upper_bound(scenario: Scenario, episode: Episode) -> Floats:
     bounds = np.empty(num_envs)
     for start in range(0, num_envs, size):
         rows = slice(start, start + size)
-        fields = (f.name for f in dataclasses.fields(Tasks))
-        tasks = Tasks(*(getattr(episode.tasks, name)[:-1, rows] for name in fields))
+        tasks = episode.tasks.take((slice(None, -1), rows))
         bounds[rows] = -_Relaxation(scenario, tasks, retention, perplexity).least_cost()
     return bounds
 

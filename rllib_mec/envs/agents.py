@@ -11,46 +11,29 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
+from rllib_mec.envs.observations import Numbers, Observation
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario, Simulator
-from rllib_mec.system.radio import Bools, Floats, path_gain
+from rllib_mec.system.radio import Bools, Floats
 
 CASE_DECISION = "case_decision"
 EMULATOR_CONFIG = "emulator_config"
 AGENTS = (CASE_DECISION, EMULATOR_CONFIG)
 ORCHESTRATOR = "orchestrator"
 
-Observation = NDArray[np.float32]
-
 
 class Agents:
     """Spaces, observations and actions of ``case_decision`` and ``emulator_config``.
 
     Both observations are laid out UE by UE: the numbers of UE 1, then those of UE 2, and so on.
-    They are scaled to be of order 1; ``x`` scaled to its range [low, high] is
-    (2x - low - high) / (high - low), which is -1 at low and 1 at high.
+    See :mod:`rllib_mec.envs.observations` for the numbers and how they are scaled.
 
-    Observation of ``case_decision``, 4 numbers per UE:
+    * ``observation: paper``: ``case_decision`` sees gain, complexity, data and cached of each UE;
+      ``emulator_config`` sees cached, z and complexity;
+    * ``observation: full``: both see all numbers, and ``emulator_config`` z after them.
 
-    | Num | Observation                          | Unit | Scaling                       |
-    |-----|--------------------------------------|------|-------------------------------|
-    | 0   | h, channel gain of the finished task | dB   | (dB - typical dB) / 10, >= -6 |
-    | 1   | c, complexity of the coming task     | -    | range ``complexity``          |
-    | 2   | D, data size of the coming task      | MB   | range ``data_size_mb``        |
-    | 3   | E, retention of the cached emulator  | -    | range ``retention``           |
-
-    Observation of ``emulator_config``, 3 numbers per UE:
-
-    | Num | Observation                          | Unit | Scaling                       |
-    |-----|--------------------------------------|------|-------------------------------|
-    | 0   | E, retention of the cached emulator  | -    | range ``retention``           |
-    | 1   | z, this step's case decision         | -    | -1 local, 1 server, 0 not yet |
-    | 2   | c, complexity of the coming task     | -    | range ``complexity``          |
-
-    A UE that has nothing cached shows E = 0 (scaled -1.67 for [0.2, 0.8]). "Typical dB" is the
-    gain at the geometric mean of ``distance_m``.
+    z is this step's case decision: -1 local, 1 server, 0 not yet.
 
     Action of ``case_decision``: ``MultiDiscrete([2] * N)``, z of each UE: 0 local, 1 server.
     Action of ``emulator_config``: ``Box(low, high, (N,))``, the retention E of each UE; with
@@ -74,22 +57,31 @@ class Agents:
             CASE_DECISION: case_space,
             EMULATOR_CONFIG: retention_space,
         }
+        self._numbers_seen = Numbers(scenario)
+        names = self._numbers_seen.names
+        if scenario.observation == "paper":
+            self._emulator_columns = [names.index("cached"), names.index("complexity")]
+            slot = 1
+        else:
+            self._emulator_columns = list(range(len(names)))
+            slot = len(names)
+        width = len(self._emulator_columns) + 1
+        self._case_slot = slot
         self.observation_spaces: dict[str, gym.Space] = {
-            CASE_DECISION: gym.spaces.Box(-np.inf, np.inf, (4 * n,), np.float32),
-            EMULATOR_CONFIG: gym.spaces.Box(-np.inf, np.inf, (3 * n,), np.float32),
+            CASE_DECISION: gym.spaces.Box(-np.inf, np.inf, (len(names) * n,), np.float32),
+            EMULATOR_CONFIG: gym.spaces.Box(-np.inf, np.inf, (width * n,), np.float32),
         }
         # Where, in the observation of the key, the earlier action of the named agent stands.
         self.action_slots: dict[str, dict[str, list[int]]] = {
-            EMULATOR_CONFIG: {CASE_DECISION: [3 * ue + 1 for ue in range(n)]}
+            EMULATOR_CONFIG: {CASE_DECISION: [width * ue + slot for ue in range(n)]}
         }
-        typical_distance = np.sqrt(np.prod(scenario.distance_m))
-        self._typical_gain_db = 10 * np.log10(path_gain(scenario, typical_distance))
 
     def observe(self, simulator: Simulator) -> dict[str, Observation]:
         """Returns what every agent observes before any has acted, (B, …) each."""
+        seen = self._numbers_seen.see(simulator)
         return {
-            CASE_DECISION: self.observe_case_decision(simulator),
-            EMULATOR_CONFIG: self.observe_emulator_config(simulator, None),
+            CASE_DECISION: seen.reshape(len(seen), -1),
+            EMULATOR_CONFIG: self._with_case(seen, None),
         }
 
     def read(self, actions: Mapping[str, Any], num_envs: int) -> tuple[Bools, Floats, Bools | None]:
@@ -107,26 +99,22 @@ class Agents:
         return {CASE_DECISION: case, EMULATOR_CONFIG: emulator}
 
     def observe_case_decision(self, simulator: Simulator) -> Observation:
-        """Returns the observation of ``case_decision``, (B, 4N)."""
-        scenario, tasks = self.scenario, simulator.tasks
-        # Deep fades go to minus infinity in dB; 60 dB below typical is as good as none.
-        gain_db = 10 * np.log10(np.maximum(simulator.last_gain, 1e-300)) - self._typical_gain_db
-        return _by_ue(
-            np.maximum(gain_db / 10, -6.0),
-            _scaled(tasks.complexity, scenario.complexity),
-            _scaled(tasks.data_mb, scenario.data_size_mb),
-            _scaled(simulator.cached, scenario.retention),
-        )
+        """Returns the observation of ``case_decision``, (B, N K)."""
+        seen = self._numbers_seen.see(simulator)
+        return seen.reshape(len(seen), -1)
 
     def observe_emulator_config(self, simulator: Simulator, server: Bools | None) -> Observation:
-        """Returns the observation of ``emulator_config``, (B, 3N); ``server`` None: not yet."""
-        scenario = self.scenario
-        case = np.zeros_like(simulator.cached) if server is None else np.where(server, 1.0, -1.0)
-        return _by_ue(
-            _scaled(simulator.cached, scenario.retention),
-            case,
-            _scaled(simulator.tasks.complexity, scenario.complexity),
-        )
+        """Returns the observation of ``emulator_config``, (B, …); ``server`` None: not yet."""
+        return self._with_case(self._numbers_seen.see(simulator), server)
+
+    def _with_case(self, seen: Observation, server: Bools | None) -> Observation:
+        """The numbers that ``emulator_config`` sees, with z in its place."""
+        slot, columns = self._case_slot, self._emulator_columns
+        observation = np.empty((*seen.shape[:2], len(columns) + 1), np.float32)
+        observation[..., :slot] = seen[..., columns[:slot]]
+        observation[..., slot] = 0.0 if server is None else np.where(server, 1.0, -1.0)
+        observation[..., slot + 1 :] = seen[..., columns[slot:]]
+        return observation.reshape(len(seen), -1)
 
     def read_case_decision(self, action: Any, num_envs: int) -> Bools:
         """Returns z, (B, N), from an action of shape (B, N).
@@ -222,15 +210,3 @@ def action_of(agent: str, actions: Mapping[str, Any]) -> Any:
 def _bad_entry(where: str, numbers: Floats, bad: Bools, expected: str) -> InputError:
     env, ue = np.argwhere(bad)[0]
     return InputError(f"{where}, UE {ue} = {numbers[env, ue]:g}: expected {expected}")
-
-
-def _scaled(x: Floats, bounds: tuple[float, float]) -> Floats:
-    low, high = bounds
-    # A range of one point carries no information: centre it, keep the unit.
-    width = (high - low) or 2.0
-    return (x * 2 - (low + high)) / width
-
-
-def _by_ue(*columns: Floats) -> Observation:
-    stacked = np.stack(columns, axis=-1, dtype=np.float32, casting="same_kind")
-    return stacked.reshape(len(stacked), -1)

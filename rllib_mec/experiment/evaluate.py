@@ -46,10 +46,11 @@ def evaluate_command(
     seed: int,
     out: Path | None,
     trust: bool = False,
+    explore: bool = False,
 ) -> int:
     """Evaluates, prints a table and writes ``out``; returns the exit status.
 
-    ``trust``: see :func:`evaluate`.
+    ``trust``, ``explore``: see :func:`evaluate`.
 
     Raises:
         InputError: no such target or environment, or they do not fit each other.
@@ -58,7 +59,7 @@ def evaluate_command(
         raise InputError(f"--seed {seed}: expected a whole number >= 0")
     if out is not None and not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no directory {out.parent}")
-    metrics = evaluate(target, env, env_config, episodes, seed, trust)
+    metrics = evaluate(target, env, env_config, episodes, seed, trust, explore)
     summary = {name: summarise(values) for name, values in metrics.items()}
     width = max(map(len, summary))
     for name, row in summary.items():
@@ -76,15 +77,16 @@ def evaluate(
     episodes: int,
     seed: int,
     trust: bool = False,
+    explore: bool = False,
 ) -> Metrics:
     """Plays ``episodes`` episodes and returns their metrics, (episodes,) each.
-
-    A trained policy acts deterministically.
 
     Args:
         target: a baseline's or bound's name, or a checkpoint's directory.
         env, env_config: the environment; for a checkpoint, None and {} are what it was trained on.
         trust: whether code that is in the checkpoint, or named by it, may run.
+        explore: whether a trained policy draws its actions as in training, instead of taking the
+            most probable ones; of no effect on baselines and bounds.
 
     Raises:
         InputError: no such target or environment, or they do not fit each other.
@@ -108,13 +110,13 @@ def evaluate(
     loaded.config.output = None  # only training is recorded
     single = loaded.env.check(loaded.env_config)
     if not why_not_batched(loaded.config, single):
-        policy = trained_policy(loaded, single)
+        policy = trained_policy(loaded, single, seed if explore else None)
         if policy is not None:
             envs = batched(single, min(episodes, MOST_ENVS))
             return _in_batches(
                 lambda stream: play(envs, policy, stream)[0], envs.num_envs, episodes, seed
             )
-    return _sample(loaded, episodes, seed)
+    return _sample(loaded, episodes, seed, explore)
 
 
 def check_target(name: str, environment: environments.Environment, env_config: Any) -> None:
@@ -184,7 +186,7 @@ def _in_batches(score: Scorer, num_envs: int, episodes: int, seed: int) -> Metri
     return {name: np.concatenate([part[name] for part in parts])[:episodes] for name in parts[0]}
 
 
-def _sample(loaded: reading.Checkpoint, episodes: int, seed: int) -> Metrics:
+def _sample(loaded: reading.Checkpoint, episodes: int, seed: int, explore: bool) -> Metrics:
     """Plays episodes with RLlib's own runner, for all other algorithms and environments."""
     from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
     from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
@@ -192,7 +194,7 @@ def _sample(loaded: reading.Checkpoint, episodes: int, seed: int) -> Metrics:
     config = loaded.config
     stream = np.random.SeedSequence(seed, spawn_key=(_EVALUATION,))
     # One environment: of several, those with short episodes would be counted more often.
-    config.env_runners(num_env_runners=0, num_envs_per_env_runner=1, explore=False)
+    config.env_runners(num_env_runners=0, num_envs_per_env_runner=1, explore=explore)
     if isinstance(config, HMPPOConfig):
         config.training(sample_ahead=0)  # which needs remote runners
     config.debugging(seed=int(stream.generate_state(1)[0]) >> 1)
@@ -205,7 +207,7 @@ def _sample(loaded: reading.Checkpoint, episodes: int, seed: int) -> Metrics:
     loaded.load_weights(
         dict(module.items()) if config.is_multi_agent else {"default_policy": module}
     )
-    rows = [episode_metrics(e) for e in runner.sample(num_episodes=episodes, explore=False)]
+    rows = [episode_metrics(e) for e in runner.sample(num_episodes=episodes, explore=explore)]
     runner.stop()
     return {name: np.array([row[name] for row in rows[:episodes]]) for name in rows[0]}
 

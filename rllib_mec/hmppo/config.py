@@ -21,6 +21,7 @@ from rllib_mec.hmppo.groups import ModuleOfMember
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.learning.sequential import UPDATES
 from rllib_mec.hmppo.modules.actor import Actor
+from rllib_mec.hmppo.modules.autoregressive import CASE_HEADS, choosing_in_turn
 from rllib_mec.hmppo.modules.critic import CRITICS, Critic, CriticPlan
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
@@ -41,6 +42,15 @@ MODEL_DEFAULTS: dict[str, Any] = {
 
 OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
 """RLlib's names, see :class:`~rllib_mec.hmppo.modules.observation_filter.ObservationFilter`."""
+
+_NAMES = {
+    "critic": CRITICS,
+    "update": UPDATES,
+    "ratio": RATIOS,
+    "case_head": CASE_HEADS,
+    "observation_filter": OBSERVATION_FILTERS,
+}
+"""Settings that are one of some names."""
 
 _BOUNDS = {
     "gamma": (0.0, 1.0),
@@ -76,6 +86,7 @@ class HMPPOConfig(PPOConfig):
         self.update: str = "simultaneous"
         self.entity_shared: bool = False
         self.ratio: str = "joint"
+        self.case_head: str = "factorised"
         self.batched: bool | None = None
         self.compiled: bool = False
         self.mixed_precision: bool = False
@@ -106,6 +117,7 @@ class HMPPOConfig(PPOConfig):
         update: str = NotProvided,
         entity_shared: bool = NotProvided,
         ratio: str = NotProvided,
+        case_head: str = NotProvided,
         batched: bool | None = NotProvided,
         compiled: bool = NotProvided,
         mixed_precision: bool = NotProvided,
@@ -127,6 +139,11 @@ class HMPPOConfig(PPOConfig):
             ratio: ``joint`` (default): PPO clips the probability ratio of an agent's whole action;
                 ``entity`` (with ``entity_shared``): that of each entity's part, so that clipping
                 means the same with any number of entities. Members of a group have each their own.
+            case_head: how an actor chooses whose action is one choice for each entity:
+                ``factorised`` (default): independently given the observation;
+                ``autoregressive``: entity after entity, each seeing the choices before it, which
+                needs ``entity_shared``; see :mod:`rllib_mec.hmppo.modules.autoregressive`. Other
+                actors stay as they are.
             batched: sample in batches of arrays, for environments that have such a form. None
                 (default): where it is possible, see :mod:`rllib_mec.hmppo.runner_choice`;
                 True: or else refuse the configuration; False: by RLlib's episodes.
@@ -143,6 +160,7 @@ class HMPPOConfig(PPOConfig):
             "update": update,
             "entity_shared": entity_shared,
             "ratio": ratio,
+            "case_head": case_head,
             "batched": batched,
             "compiled": compiled,
             "mixed_precision": mixed_precision,
@@ -168,7 +186,7 @@ class HMPPOConfig(PPOConfig):
         return self
 
     def validate(self) -> None:
-        for name, known in (("critic", CRITICS), ("update", UPDATES), ("ratio", RATIOS)):
+        for name, known in _NAMES.items():
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         if self.update == "sequential" and self._torch_grad_scaler_class is not None:
@@ -181,8 +199,10 @@ class HMPPOConfig(PPOConfig):
                 raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")
         if self.ratio == "entity" and not self.entity_shared:
             raise InputError("ratio = 'entity': expected entity_shared = true, got false")
-        if self.observation_filter not in OBSERVATION_FILTERS:
-            raise unknown_name("observation_filter", self.observation_filter, OBSERVATION_FILTERS)
+        if self.case_head == "autoregressive" and not self.entity_shared:
+            raise InputError(
+                "case_head = 'autoregressive': expected entity_shared = true, got false"
+            )
         for name, (low, high) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -244,6 +264,7 @@ class HMPPOConfig(PPOConfig):
                 f"count_steps_by = {self.count_steps_by!r}: expected 'env_steps' with groups of "
                 "agents"
             )
+        in_turn = choosing_in_turn(team) if self.case_head == "autoregressive" else []
         plan = CriticPlan(self.critic, team, self.entity_shared)
         specs = {
             agent: RLModuleSpec(
@@ -254,6 +275,7 @@ class HMPPOConfig(PPOConfig):
                 | {
                     "num_parts": team.num_parts(agent),
                     "num_members": team.num_members(agent) if agent in team.members else None,
+                    "autoregressive": agent in in_turn,
                 },
             )
             for agent in team.agents

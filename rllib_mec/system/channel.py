@@ -32,9 +32,27 @@ def correlated_power(correlation: float, power: Floats, phase: Floats) -> Floats
     """
     amplitude = np.sqrt(power)
     gain = np.stack([amplitude * np.cos(phase), amplitude * np.sin(phase)], axis=1)
-    gain[1:] *= np.sqrt(1 - correlation**2)
-    for before, now in itertools.pairwise(gain):
-        now += correlation * before
+    return _gauss_markov(correlation, gain)
+
+
+def branch_power(correlation: float, components: Floats) -> Floats:
+    """Mean power gain of M branches of such fading, (T, B, N).
+
+    Args:
+        correlation: rho, in [0, 1).
+        components: real and imaginary parts of all branches' w_t, drawn from the standard normal
+            distribution, (T, 2 M, B, N).
+    """
+    branches = components.shape[1] // 2
+    return _gauss_markov(correlation, components * np.sqrt(0.5)) / branches
+
+
+def _gauss_markov(correlation: float, gain: Floats) -> Floats:
+    """The squared amplitude of g_t, (T, B, N), from the parts of w_t, (T, K, B, N)."""
+    if correlation:
+        gain[1:] *= np.sqrt(1 - correlation**2)
+        for before, now in itertools.pairwise(gain):
+            now += correlation * before
     return np.square(gain).sum(axis=1)
 
 

@@ -12,7 +12,11 @@ NOTHING_CACHED = 0.0
 
 
 def read_retention(
-    scenario: Scenario, retention: Floats, keep: Bools | None, cached: Floats
+    scenario: Scenario,
+    retention: Floats,
+    keep: Bools | None,
+    cached: Floats,
+    most: Floats | None = None,
 ) -> Floats:
     """Returns E, the retention each UE would train with locally, (B, N).
 
@@ -21,13 +25,32 @@ def read_retention(
         keep: with ``keep_or_retention``, whether the UE keeps what it has cached, (B, N); a UE
             that has nothing cached takes ``retention`` whatever it says. Else None.
         cached: retention of the cached emulator, or :data:`NOTHING_CACHED`, (B, N).
+        most: the largest that fits the UE, see :func:`most_retention`, (B, N); None: no limit.
     """
     if scenario.emulator_action == "layers":
         low, high = scenario.layer_bounds
-        return np.clip(np.rint(retention * scenario.num_layers), low, high) / scenario.num_layers
+        retention = (
+            np.clip(np.rint(retention * scenario.num_layers), low, high) / scenario.num_layers
+        )
+    if most is not None:
+        retention = np.minimum(retention, most)
     if scenario.emulator_action == "keep_or_retention":
         return np.where(keep & (cached != NOTHING_CACHED), cached, retention)
     return retention
+
+
+def most_retention(scenario: Scenario, memory_gb: Floats) -> Floats:
+    """The largest allowed retention whose emulator fits into a UE's memory, in its shape.
+
+    >>> scenario = Scenario.of({"model_size_gb": 5.4, "memory": True})
+    >>> most_retention(scenario, np.array([2.0, 6.0])).round(3).tolist()
+    [0.37, 0.8]
+    """
+    share = memory_gb / scenario.model_size_gb
+    if scenario.emulator_action == "layers":
+        share = np.floor(share * scenario.num_layers + 1e-9) / scenario.num_layers
+        return np.minimum(share, scenario.layer_bounds[1] / scenario.num_layers)
+    return np.minimum(share, scenario.retention[1])
 
 
 def highest_useful_retention(scenario: Scenario) -> float:
@@ -38,7 +61,7 @@ def highest_useful_retention(scenario: Scenario) -> float:
     >>> highest_useful_retention(Scenario(emulator_action="layers"))
     0.78125
     """
-    from rllib_mec.system.perplexity import perplexity_of_retention
+    from rllib_mec.system.quality import perplexity_of_retention
 
     if scenario.emulator_action == "layers":
         low, high = scenario.layer_bounds

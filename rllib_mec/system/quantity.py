@@ -24,6 +24,7 @@ def quantity(
     below: float | None = None,
     at_most: float | None = None,
     choices: tuple[str, ...] | None = None,
+    any_length: bool = False,
 ) -> Any:
     """Declares a dataclass field for one constant of the system model.
 
@@ -35,6 +36,7 @@ def quantity(
         source: :data:`PUBLISHED` (printed in the paper) or :data:`INFERRED`.
         at_least, above, below, at_most: bounds for the number, or for each number of a tuple.
         choices: the allowed values of a ``str``.
+        any_length: a tuple may have any number of entries but none.
     """
     return dataclasses.field(
         default=default,
@@ -47,6 +49,7 @@ def quantity(
             "below": below,
             "at_most": at_most,
             "choices": choices,
+            "any_length": any_length,
         },
     )
 
@@ -65,8 +68,13 @@ def checked(owner: str, field: dataclasses.Field, value: Any) -> Any:
             raise InputError(f"{where} = {value!r}: expected {expected}")
         return value
     if isinstance(default, tuple):
-        if not isinstance(value, (list, tuple)) or len(value) != len(default):
-            raise InputError(f"{where} = {value!r}: expected a list of {len(default)} numbers")
+        length = "" if meta["any_length"] else f"{len(default)} "
+        if (
+            not isinstance(value, (list, tuple))
+            or not value
+            or (length and len(value) != len(default))
+        ):
+            raise InputError(f"{where} = {value!r}: expected a list of {length}numbers")
         return tuple(_checked_number(where, value, float, entry, meta) for entry in value)
     return _checked_number(where, value, type(default), value, meta)
 

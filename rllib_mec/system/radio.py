@@ -13,6 +13,7 @@ from rllib_mec.system.scenario import Scenario
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
 
 
 def noise_w_per_hz(scenario: Scenario) -> float:
@@ -49,10 +50,26 @@ def upload_delay(
         power_w: p, (B, N) in W.
         gain: h, (B, N).
     """
-    uploading = np.maximum(server.sum(axis=-1, keepdims=True), 1)
-    bandwidth = scenario.uplink_bandwidth_hz / uploading
-    rate = shannon_rate(bandwidth, power_w, gain, noise_w_per_hz(scenario))
-    return server * (data_mb * (1e6 * scenario.bits_per_byte)) / rate
+    return _uplink_delay(scenario, server, data_mb, power_w, gain)
+
+
+def adapter_delay(
+    scenario: Scenario, server: Bools, local: Bools, power_w: Floats, gain: Floats
+) -> tuple[Floats, Floats]:
+    """Seconds for the adapters to reach the UEs, after server training, and to leave them.
+
+    Args:
+        server, local: which UEs trained where, (B, N).
+        power_w: p, (B, N) in W.
+        gain: h, (B, N).
+
+    Returns:
+        down and up, (B, N) each: 0 where nothing is sent.
+    """
+    assert scenario.adapter is not None
+    size_mb = scenario.adapter.adapter_mb
+    down = _downlink_delay(scenario, server, server, size_mb / 1e3, np.array(1.0), gain)
+    return down, _uplink_delay(scenario, local, np.array(size_mb), power_w, gain)
 
 
 def download_delay(
@@ -69,6 +86,31 @@ def download_delay(
     """
     downloads = switch & ~server
     sharing = downloads if scenario.downlink_sharing == "downloading" else switch & server
+    return _downlink_delay(scenario, downloads, sharing, scenario.model_size_gb, retention, gain)
+
+
+def _uplink_delay(
+    scenario: Scenario, sending: Bools, size_mb: Floats, power_w: Floats, gain: Floats
+) -> Floats:
+    """Seconds to send ``size_mb`` while ``sending`` UEs share the bandwidth, (B, N)."""
+    count = np.maximum(sending.sum(axis=-1, keepdims=True), 1)
+    bandwidth = scenario.uplink_bandwidth_hz / count
+    rate = shannon_rate(bandwidth, power_w, gain, noise_w_per_hz(scenario))
+    return sending * (size_mb * (1e6 * scenario.bits_per_byte)) / rate
+
+
+def _downlink_delay(
+    scenario: Scenario,
+    receiving: Bools,
+    sharing: Bools,
+    size_gb: float,
+    part: Floats,
+    gain: Floats,
+) -> Floats:
+    """Seconds to receive a ``part`` of ``size_gb``, (B, N).
+
+    Meanwhile all that are ``sharing`` share the bandwidth and the power.
+    """
     count = np.maximum(sharing.sum(axis=-1, keepdims=True), 1)
     rate = shannon_rate(
         scenario.downlink_bandwidth_hz / count,
@@ -76,5 +118,5 @@ def download_delay(
         gain,
         noise_w_per_hz(scenario),
     )
-    size_bits = scenario.model_size_gb * 1e9 * scenario.bits_per_byte
-    return downloads * retention * size_bits / rate
+    size_bits = size_gb * 1e9 * scenario.bits_per_byte
+    return receiving * part * size_bits / rate

@@ -14,11 +14,12 @@ from typing import Any
 
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.source import read_yaml
+from rllib_mec.system import parts
+from rllib_mec.system.consistency import check_consistency
 from rllib_mec.system.quantity import INFERRED, PUBLISHED, checked, quantity
 
 EMULATOR_ACTIONS = ("retention", "layers", "keep_or_retention")
-
-_RANGES = ("data_size_mb", "uplink_power_w", "distance_m", "walk_m", "complexity", "retention")
+OBSERVATIONS = ("paper", "full")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Scenario:
     ``emulator_action`` says how the action of ``emulator_config`` is read, per UE:
     ``retention`` is a number in ``retention``; ``layers`` rounds it to a whole number of
     ``num_layers`` layers; ``keep_or_retention`` adds a choice to keep the cached emulator.
+
+    The last fields are the parts of :mod:`rllib_mec.system.parts`, None where they are off.
     """
 
     name: str = quantity("published", meaning="name of the scenario", source=INFERRED)
@@ -106,6 +109,12 @@ class Scenario:
         at_least=0,
         below=1,
     )
+    fading_branches: int = quantity(
+        1,
+        meaning="independent branches whose gains are averaged (antennas, subbands)",
+        source=INFERRED,
+        at_least=1,
+    )
     walk_m: tuple[float, float] = quantity(
         (0.0, 0.0),
         unit="m",
@@ -163,45 +172,51 @@ class Scenario:
         at_most=0,
     )
 
+    # What the agents see.
+    observation: str = quantity(
+        "paper",
+        meaning="what both agents see: the paper's numbers, or all there is",
+        source=PUBLISHED,
+        choices=OBSERVATIONS,
+    )
+    observation_noise: float = quantity(
+        0.0,
+        meaning="standard deviation of noise on each scaled number that the agents see",
+        source=INFERRED,
+        at_least=0,
+    )
+
+    # Parts beyond the paper's model.
+    compute: parts.Compute | None = dataclasses.field(
+        default=None, metadata=parts.about(parts.Compute)
+    )
+    memory: parts.Memory | None = dataclasses.field(
+        default=None, metadata=parts.about(parts.Memory)
+    )
+    energy: parts.Energy | None = dataclasses.field(
+        default=None, metadata=parts.about(parts.Energy)
+    )
+    adapter: parts.Adapter | None = dataclasses.field(
+        default=None, metadata=parts.about(parts.Adapter)
+    )
+    emulator_tuned: parts.EmulatorTuned | None = dataclasses.field(
+        default=None, metadata=parts.about(parts.EmulatorTuned)
+    )
+    domains: parts.Domains | None = dataclasses.field(
+        default=None, metadata=parts.about(parts.Domains)
+    )
+    arrivals: parts.Arrivals | None = dataclasses.field(
+        default=None, metadata=parts.about(parts.Arrivals)
+    )
+
     def __post_init__(self) -> None:
-        owner = f"scenario {self.name}"
         for field in dataclasses.fields(self):
-            # object.__setattr__: the class is frozen, and a YAML's lists become tuples here.
-            object.__setattr__(self, field.name, checked(owner, field, getattr(self, field.name)))
-        for name in _RANGES:
-            low, high = getattr(self, name)
-            if low > high:
-                raise InputError(f"{owner}.{name} = [{low:g}, {high:g}]: expected low <= high")
-        if self.fading_correlation and self.fading == "none":
-            raise InputError(
-                f"{owner}.fading_correlation = {self.fading_correlation:g}: expected 0 with "
-                "fading 'none'"
-            )
-        # A longer walk could leave by both bounds; it would forget the place it came from, too.
-        low, high = self.walk_m
-        width = self.distance_m[1] - self.distance_m[0]
-        if high > width:
-            raise InputError(
-                f"{owner}.walk_m = [{low:g}, {high:g}]: expected at most {width:g}, the width of "
-                "distance_m"
-            )
-        if self.complexity_factor == "corrected" and self.complexity_weight == 0:
-            raise InputError(f"{owner}.complexity_weight = 0: expected > 0 with 'corrected'")
-        # The minimum is at the vertex or at an end; a perplexity is positive everywhere.
-        a, b, c = self.perplexity_coefficients
-        ends = [*self.retention, 1.0]
-        if a > 0 and self.retention[0] < -b / (2 * a) < 1.0:
-            ends.append(-b / (2 * a))
-        if min(a * e * e + b * e + c for e in ends) <= 0:
-            raise InputError(
-                f"{owner}.perplexity_coefficients = {[a, b, c]}: expected f(E) > 0 on "
-                f"[{self.retention[0]:g}, 1]"
-            )
-        if self.emulator_action == "layers" and self.layer_bounds[0] > self.layer_bounds[1]:
-            raise InputError(
-                f"{owner}.retention = {list(self.retention)}: expected room for a whole number of "
-                f"{self.num_layers} layers"
-            )
+            # Parts have checked themselves.
+            if field.name not in parts.PARTS:
+                value = checked(f"scenario {self.name}", field, getattr(self, field.name))
+                # object.__setattr__: the class is frozen, and a YAML's lists become tuples here.
+                object.__setattr__(self, field.name, value)
+        check_consistency(self)
 
     @property
     def layer_bounds(self) -> tuple[int, int]:
@@ -241,19 +256,28 @@ class Scenario:
             base, values = SCENARIOS[source], {}
         else:
             raise unknown_name("scenario", source, SCENARIOS)
-        values.update(overrides)
         known = {field.name for field in dataclasses.fields(cls)}
-        for key in values:
+        changed: dict[str, Any] = {}
+        for key, value in [*values.items(), *overrides.items()]:
             if key not in known:
                 raise unknown_name("scenario key", key, known)
-        return dataclasses.replace(base, **values)
+            before = changed.get(key, getattr(base, key))
+            changed[key] = parts.read_part(key, value, before) if key in parts.PARTS else value
+        return dataclasses.replace(base, **changed)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns field names and values, such that ``Scenario.of(s.to_dict()) == s``."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in dataclasses.asdict(self).items()
-        }
+        return _plain(dataclasses.asdict(self))
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """The same without tuples."""
+    return {
+        key: list(value)
+        if isinstance(value, tuple)
+        else (_plain(value) if isinstance(value, dict) else value)
+        for key, value in values.items()
+    }
 
 
 def _read_yaml(path: str) -> Mapping[str, Any]:
@@ -271,6 +295,27 @@ SCENARIOS: dict[str, Scenario] = {
     "published-fading": Scenario(name="published-fading", fading_correlation=0.9),
     "published-mobile": Scenario(
         name="published-mobile", fading_correlation=0.9, walk_m=(30.0, 60.0)
+    ),
+    "field": Scenario(
+        name="field",
+        model_size_gb=5.4,
+        bits_per_byte=8.0,
+        uplink_bandwidth_hz=40e6,
+        downlink_bandwidth_hz=20e6,
+        path_loss_exponent=3.76,
+        gain_at_1m_db=-15.3,
+        fading_correlation=0.9,
+        fading_branches=2,
+        walk_m=(0.0, 30.0),
+        delay_weight_per_s=-2e-3,
+        observation="full",
+        compute=parts.Compute(),
+        memory=parts.Memory(),
+        energy=parts.Energy(),
+        adapter=parts.Adapter(),
+        emulator_tuned=parts.EmulatorTuned(),
+        domains=parts.Domains(),
+        arrivals=parts.Arrivals(),
     ),
 }
 """The named scenarios. ``published-8bit`` is the same system with true bytes.

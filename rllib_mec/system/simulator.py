@@ -8,11 +8,18 @@ from rllib_mec.errors import InputError
 from rllib_mec.system.emulator import NOTHING_CACHED
 from rllib_mec.system.radio import Bools, Floats
 from rllib_mec.system.scenario import Scenario
-from rllib_mec.system.step import Outcome, step
+from rllib_mec.system.step import Outcome, Situation, step
 from rllib_mec.system.tasks import Episode, Seeds, Tasks, draw_episode, streams
 
 METRICS = ("reward", "total_delay_min", "perplexity", "emulator_changes")
 """Names of the episode metrics, see :meth:`Simulator.episode_metrics`."""
+
+
+_NOISE = 1
+"""Tells the streams of noise from those of the episodes."""
+
+_SUMS = len(METRICS) + 2
+"""Sums over the steps: those that the metrics are made of."""
 
 
 class Simulator:
@@ -21,7 +28,7 @@ class Simulator:
     Attributes:
         t: steps taken in the running episode.
         cached: retention of each UE's cached emulator, 0 for none, (B, N).
-        last_gain: channel gain of the tasks just finished, (B, N).
+        battery_kj: what is left in the UEs' batteries, (B, N); None without the part ``energy``.
     """
 
     def __init__(self, scenario: Scenario, num_envs: int = 1) -> None:
@@ -30,21 +37,23 @@ class Simulator:
         self.scenario = scenario
         self.num_envs = num_envs
         self._rngs = streams(None, num_envs)
+        self._noise_rngs = streams(None, num_envs, _NOISE)
         self._episode: Episode | None = None
         self.t = 0
         self.cached: Floats = np.full((num_envs, scenario.num_ues), NOTHING_CACHED)
-        self.last_gain: Floats = self.cached
-        self._sums = np.zeros((len(METRICS), num_envs))
+        self.battery_kj: Floats | None = None
+        self._sums = np.zeros((_SUMS, num_envs))
 
     def reset(self, seed: Seeds = None) -> None:
         """Starts new episodes; ``seed`` restarts the random streams, None lets them run on."""
         if seed is not None:
             self._rngs = streams(seed, self.num_envs)
+            self._noise_rngs = streams(seed, self.num_envs, _NOISE)
         self._episode = draw_episode(self.scenario, self._rngs)
         self.t = 0
         self.cached = np.full((self.num_envs, self.scenario.num_ues), NOTHING_CACHED)
-        self.last_gain = self._episode.first_gain
-        self._sums = np.zeros((len(METRICS), self.num_envs))
+        self.battery_kj = self._episode.devices.battery_kj
+        self._sums = np.zeros((_SUMS, self.num_envs))
 
     @property
     def episode(self) -> Episode:
@@ -59,36 +68,62 @@ class Simulator:
         return self.episode.task(self.t)
 
     @property
+    def last_gain(self) -> Floats:
+        """Channel gain of the tasks just finished, (B, N)."""
+        return self.episode.tasks.gain[self.t - 1] if self.t else self.episode.first_gain
+
+    @property
+    def situation(self) -> Situation:
+        """All that the next action will meet."""
+        return Situation(self.tasks, self.cached, self.episode.devices, self.battery_kj)
+
+    def draw_noise(self, numbers: int) -> Floats:
+        """Draws standard normal numbers for the observations of an episode, (T + 1, B, N, K).
+
+        They come from streams of their own: what the episode holds does not hang on them.
+        """
+        shape = (self.scenario.num_tasks + 1, self.scenario.num_ues, numbers)
+        return np.stack([rng.standard_normal(shape) for rng in self._noise_rngs], axis=1)
+
+    @property
     def done(self) -> bool:
         """Whether every UE has finished its last task."""
         return self.t >= self.scenario.num_tasks
 
     def step(self, server: Bools, retention: Floats, keep: Bools | None = None) -> Outcome:
         """Carries out one task of every UE, see :func:`rllib_mec.system.step.step`."""
-        tasks = self.tasks
+        situation = self.situation
         if self.done:
             raise InputError(f"step {self.t + 1} of {self.scenario.num_tasks}: expected reset()")
-        outcome = step(self.scenario, tasks, self.cached, server, retention, keep)
+        outcome = step(self.scenario, situation, server, retention, keep)
         self.t += 1
         self.cached = outcome.cached
-        self.last_gain = tasks.gain
-        self._sums[0] += outcome.reward
-        self._sums[1] += outcome.system_delay_s
-        self._sums[2] += outcome.mean_perplexity
-        self._sums[3] += outcome.downloads.sum(axis=-1)
+        self.battery_kj = outcome.battery_kj
+        self._add(situation, outcome)
         return outcome
+
+    def _add(self, situation: Situation, outcome: Outcome) -> None:
+        sums, active = self._sums, situation.tasks.active
+        sums[0] += outcome.reward
+        sums[1] += outcome.system_delay_s
+        sums[2] += outcome.mean_perplexity
+        sums[3] += outcome.downloads.sum(axis=-1)
+        sums[4] += 1.0 if active is None else active.sum(axis=-1) / self.scenario.num_ues
+        if outcome.energy_kj is not None:
+            sums[5] += outcome.energy_kj.sum(axis=-1)
 
     def episode_metrics(self) -> dict[str, Floats]:
         """Metrics of the running episode so far, (B,) each.
 
         reward: sum of the rewards. total_delay_min: sum over steps of the slowest UE's delay, in
-        minutes. perplexity: mean over tasks and UEs. emulator_changes: downloads of all UEs.
+        minutes. perplexity: mean over tasks. emulator_changes: downloads of all UEs. With the part
+        ``energy``, also energy_kj: spent by all UEs, in kJ.
         """
-        reward, delay_s, perplexity, changes = self._sums
-        return dict(
-            zip(
-                METRICS,
-                (reward.copy(), delay_s / 60, perplexity / max(self.t, 1), changes.copy()),
-                strict=True,
-            )
+        reward, delay_s, perplexity, changes, tasks, energy_kj = self._sums
+        quality = perplexity / np.where(tasks > 0, tasks, 1.0)
+        metrics = dict(
+            zip(METRICS, (reward.copy(), delay_s / 60, quality, changes.copy()), strict=True)
         )
+        if self.battery_kj is not None:
+            metrics["energy_kj"] = energy_kj.copy()
+        return metrics

@@ -8,11 +8,16 @@ import pytest
 from rllib_mec.baselines import greedy
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario, Simulator
+from rllib_mec.system import step as system_step
 from rllib_mec.system.radio import download_delay, upload_delay
-from rllib_mec.system.step import step
+from rllib_mec.system.step import Situation
 from rllib_mec.system.tasks import Tasks
 
 SERVER, KEEP, DOWNLOAD = range(3)
+
+
+def step(scenario, tasks, cached, *actions):
+    return system_step.step(scenario, Situation(tasks, cached), *actions)
 
 
 def _single(tasks, env):

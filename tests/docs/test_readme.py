@@ -9,6 +9,7 @@ import pytest
 
 from rllib_mec import registry
 from rllib_mec.system import Scenario
+from rllib_mec.system.parts import PARTS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,21 +19,28 @@ EXAMPLES = sorted(set((ROOT / "tuned_examples").rglob("*.yaml")) - set(STUDIES))
 
 
 def _value(value):
+    if value is None:
+        return "off"
     if isinstance(value, tuple):
         return f"[{', '.join(_value(v) for v in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def row(field):
-    """The README's row about a field of the scenario."""
+def row(field, part=""):
+    """The README's row about a field of the scenario, or of a part of it."""
     meta = field.metadata
     cells = (_value(field.default), meta["unit"], meta["meaning"], meta["source"])
-    return f"| `{field.name}` | {' | '.join(cells)} |"
+    return f"| `{part}{field.name}` | {' | '.join(cells)} |"
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(Scenario), ids=lambda field: field.name)
 def test_the_scenario_table_holds_every_constant(field):
     assert row(field) in README
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_table_of_parts_holds_every_constant(part):
+    assert all(row(field, f"{part}.") in README for field in dataclasses.fields(PARTS[part]))
 
 
 def test_the_results_are_those_that_are_kept():

@@ -58,7 +58,7 @@ def test_action_slots_say_where_the_case_decision_goes():
 
 def test_deep_fades_are_cut_at_60_db():
     simulator = started(SMALL)
-    simulator.last_gain = np.array([[0.0, 4e-14, 4e-13]] * 2)
+    simulator.episode.first_gain[:] = [0.0, 4e-14, 4e-13]
     gain = Agents(SMALL).observe_case_decision(simulator).reshape(2, 3, 4)[..., 0]
     assert gain == pytest.approx(np.array([[-6, -6, -5]] * 2), abs=1e-5)
 

@@ -82,13 +82,17 @@ def test_the_same_actions_give_the_same_episode(reading, draw_actions, of_env):
 
 
 def test_a_member_sees_its_own_ue_alone():
-    """One more UE's tasks, channel and cache are no part of what the others see."""
-    env = make_env({**SMALL, "decentralised": True})
-    before, _ = env.reset(seed=1)
-    env.simulator.tasks.data_mb[:, 1] += 1
-    after = env._observe()
-    changed = {m for m in before if not np.array_equal(before[m], after[m])}
-    assert changed == {"case_decision_1"}
+    """What UE 1 has cached is seen by its own two agents and by no other."""
+    seen = []
+    for retention in (0.5, 0.7):
+        env = make_env({**SMALL, "decentralised": True})
+        env.reset(seed=1)
+        cases = {f"{CASE_DECISION}_{ue}": 0 for ue in range(3)}
+        held = {f"{EMULATOR_CONFIG}_{ue}": [retention if ue == 1 else 0.5] for ue in range(3)}
+        seen.append(env.step(cases | held)[0])
+    before, after = seen
+    changed = {member for member in before if not np.array_equal(before[member], after[member])}
+    assert changed == {"case_decision_1", "emulator_config_1"}
 
 
 @pytest.mark.parametrize("reading", READINGS)

@@ -89,6 +89,16 @@ def test_an_interrupted_training_goes_on(ray_session, tmp_path, monkeypatch, cha
 
 
 @pytest.mark.ray
+def test_what_is_trained_is_evaluated_with_drawn_actions_too(ray_session, tmp_path):
+    evaluation = FORM["evaluation"] | {"explored": True}
+    done = carry_out(unit_of(seeds=[4], evaluation=evaluation), tmp_path, nothing)
+    first, drawn = done.runs[:2]
+    assert drawn["variant"] == f"{first['variant']}, explored"
+    assert drawn["reward"] != first["reward"]
+    assert {point["variant"] for point in done.curves} == {first["variant"]}
+
+
+@pytest.mark.ray
 def test_a_baseline_is_evaluated(ray_session, tmp_path):
     unit = units_of(make("study", FORM))[1]
     done = carry_out(unit, tmp_path, nothing)

@@ -20,6 +20,7 @@ from rllib_mec.registry import register
 from rllib_mec.system import Scenario
 
 ENV = {"num_ues": 2, "num_tasks": 8}
+IN_TURN = {"entity_shared": True, "case_head": "autoregressive"}
 
 
 def config(env_config=None, num_envs=4, **training):
@@ -60,10 +61,11 @@ def test_a_sample_is_what_the_environment_gives(emulator_action):
         assert reported[name].peek() == pytest.approx(values.mean())
 
 
-def test_batches_and_episodes_are_the_same_training_data():
+@pytest.mark.parametrize("training", [{}, IN_TURN], ids=["factorised", "in turn"])
+def test_batches_and_episodes_are_the_same_training_data(training):
     """One environment: both runners then draw the same episodes and the same actions."""
-    by_batch = runner(config(num_envs=1))
-    by_episode = runner(config(num_envs=1, batched=False), EpisodeEnvRunner)
+    by_batch = runner(config(num_envs=1, **training))
+    by_episode = runner(config(num_envs=1, batched=False, **training), EpisodeEnvRunner)
     by_episode.module.set_state(by_batch.module.get_state())
     [batch] = by_batch.sample(num_episodes=1)
     by_episode.module.generator = torch.Generator().manual_seed(3)  # the configuration's seed
@@ -88,14 +90,18 @@ def test_batches_and_episodes_are_the_same_training_data():
         assert ours[key].peek() == pytest.approx(theirs[key].peek())
 
 
-def test_batches_and_episodes_teach_the_same():
+@pytest.mark.parametrize("training", [{}, IN_TURN], ids=["factorised", "in turn"])
+def test_batches_and_episodes_teach_the_same(training):
     """The same losses and gradients: of the first step, and in the weights after several."""
-    by_batch = runner(config(num_envs=1))
-    by_episode = runner(config(num_envs=1, batched=False), EpisodeEnvRunner)
+    by_batch = runner(config(num_envs=1, **training))
+    by_episode = runner(config(num_envs=1, batched=False, **training), EpisodeEnvRunner)
     by_episode.module.set_state(by_batch.module.get_state())
     by_episode.module.generator = torch.Generator().manual_seed(3)  # the configuration's seed
     learners, results = [], []
-    for sampler, made in ((by_batch, config()), (by_episode, config(batched=False))):
+    for sampler, made in (
+        (by_batch, config(**training)),
+        (by_episode, config(batched=False, **training)),
+    ):
         made.validate()
         torch.manual_seed(0)
         learners.append(made.build_learner())

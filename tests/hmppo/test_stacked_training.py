@@ -57,6 +57,7 @@ def stack(ray_session):
         {"critic": "joint_state"},
         {"update": "sequential"},
         {"decentralised": True, "critic": "separate"},
+        {"case_head": "autoregressive", "entity_shared": True},
         {"entropy_coeff": [[0, 0.1], [99, 0]]},
     ],
     ids=lambda training: next(iter(training), "default"),

@@ -30,6 +30,7 @@ def losses(results):
 
 ENTITIES = {"env": MobileEdge, "env_config": {"num_ues": 3, "emulator_action": "keep_or_retention"}}
 ENTITY_RATIO = {**ENTITIES, "entity_shared": True, "ratio": "entity"}
+IN_TURN = {**ENTITIES, "entity_shared": True, "case_head": "autoregressive"}
 CASES = {
     **{f"critic={kind}": {"critic": kind} for kind in CRITICS},
     "entities": {**ENTITIES, "entity_shared": True},
@@ -51,6 +52,10 @@ CASES = {
     "groups sequential": {"env": Crew, "update": "sequential", "critic": "separate", "lr": 1e-2},
     "groups as entities": {"env": Pairs, "entity_shared": True},
     "groups as entities, separate": {"env": Pairs, "entity_shared": True, "critic": "separate"},
+    **{f"in turn critic={kind}": {**IN_TURN, "critic": kind} for kind in CRITICS},
+    "in turn sequential": {**IN_TURN, "update": "sequential", "lr": 1e-2},
+    "in turn kl loss": {**IN_TURN, "use_kl_loss": True, "kl_coeff": 0.3, "entropy_coeff": 0.05},
+    "in turn, entity ratio": {**IN_TURN, "ratio": "entity", "lr": 1e-2},
 }
 
 
@@ -125,8 +130,20 @@ MEMBERS = {
         ENTITY_RATIO,
         {"env": Crew},
         {"env": Crew, "critic": "separate"},
+        IN_TURN,
+        {**IN_TURN, "ratio": "entity"},
     ],
-    ids=["mlp", "entities", "separate", "sequential", "entity ratio", "groups", "groups separate"],
+    ids=[
+        "mlp",
+        "entities",
+        "separate",
+        "sequential",
+        "entity ratio",
+        "groups",
+        "groups separate",
+        "in turn",
+        "in turn, entity ratio",
+    ],
 )
 def test_learners_together_learn_what_each_learns_alone(members, case):
     def learners():
@@ -156,7 +173,11 @@ def test_learners_together_learn_what_each_learns_alone(members, case):
 
 @pytest.mark.parametrize(
     "case",
-    [{}, {**ENTITIES, "entity_shared": True, "use_kl_loss": True, "update": "sequential"}],
+    [
+        {},
+        {**ENTITIES, "entity_shared": True, "use_kl_loss": True, "update": "sequential"},
+        IN_TURN,
+    ],
 )
 def test_compiled_it_is_the_same(case, caplog):
     ours, plain = build(toy_config(compiled=True, **case)), build(toy_config(**case))

@@ -148,17 +148,16 @@ def test_evaluation_plays_without_exploring(build):
 
 
 @pytest.mark.parametrize(
-    ("critic", "observation_filter", "update"),
+    ("observation_filter", "training"),
     [
-        ("decision_point", "MeanStdFilter", "simultaneous"),
-        ("separate", "NoFilter", "sequential"),
+        ("MeanStdFilter", {}),
+        ("NoFilter", {"critic": "separate", "update": "sequential"}),
+        ("NoFilter", {"entity_shared": True, "case_head": "autoregressive"}),
     ],
 )
-def test_two_learners_stay_equal(build, critic, observation_filter, update):
+def test_two_learners_stay_equal(build, observation_filter, training):
     """And an uneven number of rows: each learner gets half of them."""
-    config = mec_config(
-        critic=critic, update=update, train_batch_size_per_learner=30, minibatch_size=8
-    )
+    config = mec_config(train_batch_size_per_learner=30, minibatch_size=8, **training)
     config.env_runners(num_envs_per_env_runner=3, rollout_fragment_length=21)
     config.env_runners(observation_filter=observation_filter)
     algorithm = build(config.learners(num_learners=2))

@@ -11,7 +11,7 @@ from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
 from rllib_mec.system.tasks import Tasks, draw_episode, streams
 
-NAMES = [field.name for field in dataclasses.fields(Tasks)]
+NAMES = [field.name for field in dataclasses.fields(Tasks)[:4]]
 SMALL = Scenario(num_ues=3, num_tasks=4)
 VARYING = dataclasses.replace(SMALL, fading_correlation=0.9, walk_m=(30.0, 60.0))
 

@@ -20,14 +20,24 @@ from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 
 
 class TeamPolicy:
-    """A team of HMPPO or IPPO that acts deterministically."""
+    """A team of HMPPO or IPPO.
 
-    def __init__(self, module: JointPolicy) -> None:
+    Args:
+        seed: of the actions' draws; None: the team acts deterministically.
+    """
+
+    def __init__(self, module: JointPolicy, seed: int | None = None) -> None:
         self.module = module
+        self._generator = None
+        if seed is not None:
+            self._generator = torch.Generator()
+            self._generator.manual_seed(seed)
 
     def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
         tensors = {agent: torch.as_tensor(value) for agent, value in observations.items()}
-        actions, _, _ = self.module.act(tensors, explore=False)
+        actions, _, _ = self.module.act(
+            tensors, explore=self._generator is not None, generator=self._generator
+        )
         codecs = self.module.team.codecs
         return {agent: codecs[agent].to_env(flat.numpy()) for agent, flat in actions.items()}
 
@@ -60,15 +70,18 @@ class ModulesPolicy:
         return unsquash_action(convert_to_numpy(actions), get_base_struct_from_space(space))
 
 
-def trained_policy(checkpoint: Checkpoint, env: Any) -> TeamPolicy | ModulesPolicy | None:
+def trained_policy(
+    checkpoint: Checkpoint, env: Any, seed: int | None = None
+) -> TeamPolicy | ModulesPolicy | None:
     """Builds what a checkpoint has learned for its environment, to act in batches of it.
 
     Args:
         env: one environment.
+        seed: of the actions' draws; None: deterministic actions.
 
     Returns:
-        None for what RLlib itself has to ask step by step: modules with a memory, and agents
-        that are mapped to modules in a way of their own.
+        None for what RLlib itself has to ask step by step: modules with a memory, agents that are
+        mapped to modules in a way of their own, and other algorithms whose actions are drawn.
 
     Raises:
         InputError: the weights do not fit.
@@ -78,7 +91,9 @@ def trained_policy(checkpoint: Checkpoint, env: Any) -> TeamPolicy | ModulesPoli
     if isinstance(config, HMPPOConfig):
         team = config.get_multi_rl_module_spec(inference_only=True).build()
         checkpoint.load_weights(dict(team.items()))
-        return TeamPolicy(team)
+        return TeamPolicy(team, seed)
+    if seed is not None:
+        return None
     modules = dict(config.get_multi_rl_module_spec(env=env, inference_only=True).build().items())
     own_mapping = config.is_multi_agent and config.policy_mapping_fn is not module_of_agent
     own_mapping |= bool(getattr(env, "agent_groups", None))  # batches of it have no single agents

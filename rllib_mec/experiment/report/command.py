@@ -10,7 +10,8 @@ import click
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.report import figures
-from rllib_mec.experiment.report.markdown import further_markdown, markdown
+from rllib_mec.experiment.report.field import field_table, is_field
+from rllib_mec.experiment.report.markdown import field_markdown, further_markdown, markdown
 from rllib_mec.experiment.report.page import page
 from rllib_mec.experiment.report.results import Study, read_study
 from rllib_mec.experiment.report.table import make_table
@@ -42,7 +43,8 @@ def report_command(runs: Sequence[Path], out: Path) -> None:
 def report_files(studies: Sequence[Study]) -> dict[str, bytes]:
     """Returns the report's files by name; the same studies give the same bytes.
 
-    The study that is called MAIN, or else the first, gives Table I and the figures.
+    The study that is called MAIN, or else the first, gives Table I and the figures. Those of the
+    scenario ``field`` have tables of their own, each in a JSON file by the study's name.
 
     Raises:
         InputError: no studies, two of the same name, or none with training curves to draw.
@@ -57,14 +59,18 @@ def report_files(studies: Sequence[Study]) -> dict[str, bytes]:
         paths[study.name] = study.path
     main = next((study for study in studies if study.name == MAIN), studies[0])
     table = make_table(main, with_paper=True)
-    further = [make_table(study) for study in studies if study is not main]
+    others = [study for study in studies if study is not main]
+    further = [make_table(study) for study in others if not is_field(study)]
+    fields = [field_table(study) for study in others if is_field(study)]
     drawings = figures.draw(table)
     return {
         "table1.json": _json(table.to_dict()),
         "table1.md": markdown(table).encode(),
         **({"studies.md": further_markdown(further).encode()} if further else {}),
+        **{f"{field['study']}.json": _json(field) for field in fields},
+        **({"field.md": field_markdown(fields).encode()} if fields else {}),
         **drawings,
-        "index.html": page(table, further, drawings).encode(),
+        "index.html": page(table, further, drawings, fields, others).encode(),
     }
 
 

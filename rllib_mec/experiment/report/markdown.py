@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rllib_mec.experiment.report import wording
 from rllib_mec.experiment.report.table import Row, Table, is_zero_shot
@@ -81,6 +82,21 @@ def further_markdown(tables: Sequence[Table]) -> str:
                 )
             )
     return "\n".join(lines) + "\n"
+
+
+def field_markdown(fields: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the tables of the scenario ``field``, one behind the other."""
+    lines = []
+    for field in fields:
+        for columns, rows in (
+            (wording.FIELD_COLUMNS, field["rows"]),
+            (wording.CRITIC_COLUMNS, field["differences"]),
+        ):
+            if rows:
+                heads = [label for label, _ in columns]
+                lines += [f"{field['study']}:", "", _line(heads), _line("---" for _ in heads)]
+                lines += [*(_line(cell(row) for _, cell in columns) for row in rows), ""]
+    return "\n".join(lines)
 
 
 def _names(row: Row, rows: Sequence[Row]) -> tuple[str, str]:

@@ -50,13 +50,21 @@ _SCORE = "score, IQM / worst"
 _METRIC_HEADS = tuple(wording.LABELS[metric] for metric in METRICS)
 
 
-def page(main: Table, further: Sequence[Table], drawings: Mapping[str, bytes]) -> str:
+def page(
+    main: Table,
+    further: Sequence[Table],
+    drawings: Mapping[str, bytes],
+    fields: Sequence[Mapping[str, Any]] = (),
+    others: Sequence[Study] = (),
+) -> str:
     """Returns the page as HTML.
 
     Args:
         main: the table that stands beside the paper's.
         further: those of the other studies.
         drawings: what ``figures.draw`` returned for ``main``.
+        fields: what ``field_table`` returned for studies of the scenario ``field``.
+        others: all studies but the main one.
     """
     parts = [
         "<h1>Fine-tuning at the mobile edge: results</h1>",
@@ -74,11 +82,12 @@ def page(main: Table, further: Sequence[Table], drawings: Mapping[str, bytes]) -
         "<h2>Baselines and bounds</h2>",
         _bounds(main),
         *(_zero_shot(main) if any(map(is_zero_shot, main.rows)) else ()),
+        *(part for field in fields for part in _field(field)),
         *(part for table in further for part in _further(table)),
         "<h2>How each number is computed</h2>",
         _list(wording.METHODS),
         "<h2>Where the numbers come from</h2>",
-        _origins([main.study, *(table.study for table in further)]),
+        _origins([main.study, *others]),
     ]
     head = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -139,6 +148,28 @@ def _zero_shot(table: Table) -> list[str]:
     return [
         "<h2>Other numbers of UEs than trained on</h2>",
         _rows(table, [row for row in table.rows if is_zero_shot(row)]),
+    ]
+
+
+def _field(field: Mapping[str, Any]) -> list[str]:
+    """A study of the scenario ``field``: its policies, and what the critics differ by."""
+    rows = field["rows"]
+    tables = [
+        _table(
+            [label for label, _ in wording.FIELD_COLUMNS],
+            [[cell(row) for _, cell in wording.FIELD_COLUMNS] for row in rows],
+            text=(1, 2),
+            groups=[row["num_ues"] for row in rows],
+        )
+    ]
+    if field["differences"]:
+        cells = [[cell(row) for _, cell in wording.CRITIC_COLUMNS] for row in field["differences"]]
+        heads = [label for label, _ in wording.CRITIC_COLUMNS]
+        tables.append(_table(heads, cells, text=(0, 2)))
+    return [
+        f"<h2>Field: {html.escape(field['study'])}</h2>",
+        _p(wording.FIELD_METHOD),
+        *tables,
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rllib_mec.experiment.report import paper
@@ -49,6 +49,15 @@ UNREACHABLE = (
     "from the stated margins over IPPO."
 )
 """Why the paper's trained rows stand beside ours and are no goal."""
+
+
+FIELD_METHOD = (
+    "Rewards are means, of trained policies over seeds (in brackets Student's 95 % interval over "
+    "seeds), of others over episodes. The gap is that from the best fixed policy to greedy with "
+    "full information, the bound's that to the oracle's bound; shares above 1 go beyond. "
+    '"Explored": the trained policy draws its actions instead of taking the most probable ones.'
+)
+"""How the tables of the scenario ``field`` are computed."""
 
 
 def number(value: float | None, digits: int) -> str:
@@ -198,3 +207,37 @@ def _ues(rows: Sequence[dict[str, Any]]) -> str:
         for row in rows
     ]
     return f"{', '.join(named)} UEs"
+
+
+def _share(entry: Row | None) -> str:
+    """Returns "0.97 [0.95, 0.98] / 0.93", the worst seed last."""
+    if entry is None:
+        return NOTHING
+    return f"{number(entry['mean'], 3)}{_interval(entry['ci95'], 3)} / {number(entry['worst'], 3)}"
+
+
+FIELD_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("UEs", lambda row: str(row["num_ues"])),
+    ("policy", lambda row: row["policy"]),
+    ("kind", lambda row: row["kind"]),
+    ("seeds", lambda row: number(row["seeds"], 0)),
+    (
+        "reward [95 %]",
+        lambda row: number(row["reward"]["mean"], 2) + _interval(row["reward"]["ci95"], 2),
+    ),
+    ("gap closed [95 %] / worst", lambda row: _share(row["gap_closed"])),
+    ("to the bound [95 %] / worst", lambda row: _share(row["bound_closed"])),
+)
+"""Heads and cells of the table of a study of ``field``."""
+
+CRITIC_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+    ("setting", lambda row: row["setting"]),
+    ("UEs", lambda row: str(row["num_ues"])),
+    ("policy", lambda row: row["policy"]),
+    ("seeds", lambda row: " / ".join(map(str, row["seeds"]))),
+    (
+        "reward less IPPO's [95 %]",
+        lambda row: number(row["difference"], 2) + _interval(row["ci95"], 2),
+    ),
+)
+"""Heads and cells of what HMPPO has over IPPO."""

@@ -60,11 +60,13 @@ def carry_out(unit: Unit, folder: Path, say: Say) -> Done:
     what = _what(unit, config.critic if isinstance(config, HMPPOConfig) else None)
     runs = [
         what
+        | ({"variant": f"{unit.variant}, explored"} if explore else {})
         | {"kind": unit.kind, "trained_ues": unit.num_ues, "num_ues": n, "seed": seed}
         | {"steps": unit.steps, "episodes": unit.episodes}
-        | _evaluated(unit, str(checkpoint), unit.form["config"]["env_config"], n)
+        | _evaluated(unit, str(checkpoint), unit.form["config"]["env_config"], n, explore)
         for seed, checkpoint in checkpoints.items()
         for n in unit.tested
+        for explore in ((False, True) if unit.explored else (False,))
     ]
     curves = [what | {"num_ues": unit.num_ues} | point for point in curve]
     return Done(runs, curves, clock.seconds())
@@ -79,13 +81,16 @@ def _what(unit: Unit, critic: str | None) -> Row:
     }
 
 
-def _evaluated(unit: Unit, target: str, env_config: Mapping[str, Any], num_ues: int) -> Row:
+def _evaluated(
+    unit: Unit, target: str, env_config: Mapping[str, Any], num_ues: int, explore: bool = False
+) -> Row:
     values = evaluate(
         target,
         unit.form["env"],
         {**env_config, "num_ues": num_ues},
         unit.episodes,
         unit.evaluation_seed,
+        explore=explore,
     )
     return results.summary(values)
 

@@ -20,7 +20,8 @@ A file holds one study or several, which are run together::
 
 A variant with a ``base`` of its own shares nothing but ``env_config``, nor does one with ``shared:
 false``. The values of ``evaluation`` above are its defaults; ``test_num_ues`` and ``baselines`` may
-be left out.
+be left out. With ``explored: true`` in ``evaluation``, what is trained is evaluated twice: with its
+most probable actions, and with actions drawn as in training, as the variant "NAME, explored".
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class EvaluationForm(Form):
 
     episodes: Annotated[int, pydantic.Field(ge=2)] = 500
     seed: Annotated[int, pydantic.Field(ge=0)] = 1000
+    explored: bool | None = None
 
 
 class VariantForm(Form):

@@ -30,7 +30,8 @@ class Unit:
     form: of the experiment to train; for a baseline ``run``, ``env`` and ``env_config``.
     num_ues: trained on. tested: numbers of UEs to evaluate on.
     seeds: those that are trained together; none for baselines.
-    steps: of each seed. episodes, evaluation_seed: of the evaluation.
+    steps: of each seed. episodes, evaluation_seed: of the evaluation. explored: whether what is
+    trained is evaluated with drawn actions, too.
     """
 
     study: str
@@ -43,6 +44,7 @@ class Unit:
     steps: int
     episodes: int
     evaluation_seed: int
+    explored: bool = False
 
     @property
     def name(self) -> str:
@@ -52,6 +54,8 @@ class Unit:
         """
         what = dataclasses.asdict(self)
         del what["study"], what["variant"]
+        if not self.explored:
+            del what["explored"]  # Names are older than this.
         described = json.dumps(what, sort_keys=True).encode()
         parts = [self.form["run"], f"{self.num_ues}ue"]
         if len(self.seeds) == 1:
@@ -149,6 +153,7 @@ def _trained(study: Study) -> Iterator[Unit]:
                     steps=steps,
                     episodes=form.evaluation.episodes,
                     evaluation_seed=form.evaluation.seed,
+                    explored=bool(form.evaluation.explored),
                 )
 
 

@@ -55,7 +55,7 @@ def actor_gradient(
     with_parts: bool = False,
 ) -> tuple[Tensor, Parts]:
     """The gradient of the clipped surrogate less the entropy bonus, plus the KL loss."""
-    parameters, tape = actor.trace(values, rows[Columns.OBS])
+    parameters, tape = actor.trace(values, rows[Columns.OBS], rows[Columns.ACTIONS])
     new = ActionDistribution(actor.codec, parameters)
     actions, advantages = rows[Columns.ACTIONS], rows[Postprocessing.ADVANTAGES]
     log_ratio = new.log_probs(actions) - rows[Columns.ACTION_LOGP]

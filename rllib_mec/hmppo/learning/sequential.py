@@ -77,9 +77,9 @@ def in_turns(
 @torch.no_grad()
 def ratios(actors: Stacked, rows: Mapping[str, Tensor]) -> Tensor:
     """pi_new(a | s) / pi_old(a | s) of S actors in all their rows, (S, R)."""
-    observations = rows[Columns.OBS]
+    observations, actions = rows[Columns.OBS], rows[Columns.ACTIONS]
     # In full precision, as that of the recorded probabilities.
     with torch.autocast(observations.device.type, enabled=False):
-        new = ActionDistribution(actors.module.codec, actors.outputs(observations))
+        new = ActionDistribution(actors.module.codec, actors.outputs(observations, actions))
         old = rows[Columns.ACTION_LOGP].sum(dim=-1)
-        return (new.log_prob(rows[Columns.ACTIONS]) - old).exp()
+        return (new.log_prob(actions) - old).exp()

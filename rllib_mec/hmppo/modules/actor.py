@@ -14,8 +14,9 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
 from rllib_mec.hmppo.action_codec import CONTINUOUS, ActionCodec
-from rllib_mec.hmppo.distributions import ActionDistribution, rllib_distribution
+from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise, rllib_distribution
 from rllib_mec.hmppo.groups import joined_space
+from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads, choices_per_entity
 from rllib_mec.hmppo.modules.networks import (
     MLP,
     EntityHeads,
@@ -40,6 +41,10 @@ class Actor(TorchRLModule):
     of one member, or of all, laid out as :mod:`rllib_mec.hmppo.groups` says. What it makes of a
     member depends on that member's observation alone.
 
+    With ``autoregressive`` in it, entities choose one after the other: parameters are then those
+    at the choices that were made, and need the actions; see
+    :mod:`rllib_mec.hmppo.modules.autoregressive`.
+
     For ``trace`` and ``pull`` see :mod:`rllib_mec.hmppo.modules.networks`.
     """
 
@@ -55,9 +60,17 @@ class Actor(TorchRLModule):
         self.num_inputs = num_inputs
         num_outputs = self.codec.num_logits // n
         hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
-        if self.num_entities:
+        # Checkpoints of earlier versions have no such entry.
+        self.autoregressive: bool = config.get("autoregressive", False)
+        if self.autoregressive:
+            choices = choices_per_entity(self.codec, n)
+            assert choices is not None, "the configuration asks for this where it can be"
+            self.network: Network = AutoregressiveHeads(
+                num_inputs, hidden, choices, activation, 0.01
+            )
+        elif self.num_entities:
             heads = MemberHeads if members else EntityHeads
-            self.network: Network = heads(num_inputs, hidden, num_outputs, activation, 0.01)
+            self.network = heads(num_inputs, hidden, num_outputs, activation, 0.01)
         else:
             self.network = MLP(num_inputs, [*hidden, num_outputs], activation, 0.01)
         self._std_sizes = [
@@ -69,18 +82,25 @@ class Actor(TorchRLModule):
             self.log_std = nn.Parameter(torch.full((sum(self._std_sizes),), initial))
         self.filter = ObservationFilter(num_inputs) if config["observation_filter"] else None
 
-    def trace(self, values: Values, observations: Tensor) -> tuple[Tensor, Tape]:
+    def trace(
+        self, values: Values, observations: Tensor, actions: Tensor | None = None
+    ) -> tuple[Tensor, Tape]:
         """Distribution parameters of S actors, (S, R, num_parameters), and a tape.
 
         Args:
             observations: (S, R, observation_size), filtered.
+            actions: flat ones, (S, R, size), that were taken; an autoregressive head needs them,
+                to others they make no difference.
         """
         n = self.num_entities or 1
         network, log_std = self._split(values)
         # Members may also be asked one at a time.
         sets = (-1, self.num_inputs)
         inputs = observations.unflatten(-1, sets) if self.num_entities else observations
-        outputs, tape = self.network.trace(network, inputs)
+        if isinstance(self.network, AutoregressiveHeads):
+            outputs, tape = self.network.trace(network, inputs, actions)
+        else:
+            outputs, tape = self.network.trace(network, inputs)
         outputs = outputs if self.num_entities else outputs.unflatten(2, (1, -1))
         parts: list[Tensor] = []
         output, std = 0, 0
@@ -119,18 +139,71 @@ class Actor(TorchRLModule):
         """The network's values, and the standard deviations, which come first of all."""
         return (values[1:], values[0]) if any(self._std_sizes) else (values, None)
 
-    def parameters_of(self, observations: Tensor) -> Tensor:
-        """Distribution parameters, (B, num_parameters), of observations (B, observation_size)."""
-        values = [value[None] for value in self.parameters()]
-        return self.trace(values, observations[None])[0][0]
+    def decide(
+        self, values: Values, observations: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Flat actions of S actors, (S, R, size), and the parameters they are drawn from.
 
-    def distribution(self, observations: Tensor) -> ActionDistribution:
+        Args:
+            observations: (S, R, observation_size), filtered.
+            noise: (S, R, size), see :func:`draw_noise`; None for the most probable actions.
+        """
+        if isinstance(self.network, AutoregressiveHeads):
+            entities = observations.unflatten(-1, (self.codec.size, -1))
+            actions, logits = self.network.decide(values, entities, noise)
+            return actions, logits.flatten(2)
+        parameters, _ = self.trace(values, observations)
+        distribution = ActionDistribution(self.codec, parameters)
+        return (distribution.mode() if noise is None else distribution.sample(noise)), parameters
+
+    def decide_alone(self, observations: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The same of this actor, from observations (B, observation_size)."""
+        values = [value[None] for value in self.parameters()]
+        drawn = None if noise is None else noise[None]
+        actions, parameters = self.decide(values, observations[None], drawn)
+        return actions[0], parameters[0]
+
+    def parameters_of(self, observations: Tensor, actions: Tensor | None = None) -> Tensor:
+        """Distribution parameters, (B, num_parameters), of observations (B, observation_size).
+
+        Args:
+            actions: (B, size), see :meth:`trace`.
+        """
+        values = [value[None] for value in self.parameters()]
+        taken = None if actions is None else actions[None]
+        return self.trace(values, observations[None], taken)[0][0]
+
+    def distribution(
+        self, observations: Tensor, actions: Tensor | None = None
+    ) -> ActionDistribution:
         """The action distribution at observations (B, observation_size)."""
-        return ActionDistribution(self.codec, self.parameters_of(observations))
+        return ActionDistribution(self.codec, self.parameters_of(observations, actions))
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        observations = batch[Columns.OBS]
-        return {Columns.ACTION_DIST_INPUTS: self.parameters_of(observations.flatten(1))}
+        observations, actions = batch[Columns.OBS], batch.get(Columns.ACTIONS)
+        taken = actions if self.autoregressive else None  # flat ones, as learners have them
+        return {Columns.ACTION_DIST_INPUTS: self.parameters_of(observations.flatten(1), taken)}
+
+    def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return self._forward_acting(batch, explore=False)
+
+    def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return self._forward_acting(batch, explore=True)
+
+    def _forward_acting(self, batch: dict[str, Any], *, explore: bool) -> dict[str, Any]:
+        """Leaves the drawing to RLlib, except where it cannot draw all entries at once."""
+        if not self.autoregressive:
+            return self._forward(batch)
+        observations = batch[Columns.OBS].flatten(1).float()
+        noise = None
+        if explore:
+            noise = draw_noise(self.codec, observations.shape[:1]).to(observations.device)
+        actions, parameters = self.decide_alone(observations, noise)
+        return {
+            Columns.ACTIONS: self.codec.unflatten(actions),
+            Columns.ACTION_LOGP: ActionDistribution(self.codec, parameters).log_prob(actions),
+            Columns.ACTION_DIST_INPUTS: parameters,
+        }
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         # RLlib's own would switch all submodules to training mode: none of them has another.

@@ -65,16 +65,18 @@ class JointPolicy(MultiRLModule):
                 agent: draw_noise(team.codecs[agent], rows, generator or self.generator).to(device)
                 for agent in team.agents
             }
-        actions, parameters = decide(team, self._parameters_of, self.filtered(flat), noise)
+        actions, parameters = decide(team, self._decide, self.filtered(flat), noise)
         log_probs = {
             agent: ActionDistribution(team.codecs[agent], parameters[agent]).log_probs(own)
             for agent, own in actions.items()
         }
         return actions, log_probs, parameters
 
-    def _parameters_of(self, agent: str, observations: Tensor) -> Tensor:
+    def _decide(
+        self, agent: str, observations: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         # Learners wrap modules for data-parallel training; acting needs the bare one.
-        return self[agent].unwrapped().parameters_of(observations)
+        return self[agent].unwrapped().decide_alone(observations, noise)
 
     def filtered(self, observations: dict[str, Tensor]) -> dict[str, Tensor]:
         """Observations (B, observation_size) through the actors' filters, if they have any."""
@@ -139,14 +141,15 @@ class JointPolicy(MultiRLModule):
 
 def decide(
     team: Team,
-    parameters_of: Callable[[str, Tensor], Tensor],
+    decide_of: Callable[[str, Tensor, Tensor | None], tuple[Tensor, Tensor]],
     observations: dict[str, Tensor],
     noise: dict[str, Tensor] | None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The agents' actions, each agent seeing those of earlier ones, and what they are drawn from.
 
     Args:
-        parameters_of: an agent's distribution parameters at its observations.
+        decide_of: an agent's flat actions and their distribution's parameters, from its
+            observations and its noise.
         observations: (…, observation_size) of each agent, slots empty.
         noise: see :func:`draw_noise`; None for the most probable actions.
     """
@@ -154,7 +157,6 @@ def decide(
     parameters: dict[str, Tensor] = {}
     for agent in team.agents:
         filled = team.fill_slots(agent, observations[agent], actions)
-        parameters[agent] = parameters_of(agent, filled)
-        distribution = ActionDistribution(team.codecs[agent], parameters[agent])
-        actions[agent] = distribution.mode() if noise is None else distribution.sample(noise[agent])
+        drawn = None if noise is None else noise[agent]
+        actions[agent], parameters[agent] = decide_of(agent, filled, drawn)
     return actions, parameters

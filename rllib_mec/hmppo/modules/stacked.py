@@ -45,11 +45,11 @@ class Stacked:
             for part, shape in zip(flat.split(self.sizes, dim=1), self._shapes, strict=True)
         ]
 
-    def outputs(self, inputs: Tensor) -> Tensor:
+    def outputs(self, *inputs: Tensor) -> Tensor:
         """What networks with a ``trace`` make of inputs (S, R, …)."""
-        rows = max(_LARGEST_PASS // inputs[:, 0].numel(), 1)
-        parts = inputs.split(rows, dim=1)
-        return torch.cat([self.module.trace(self.values, part)[0] for part in parts], dim=1)
+        rows = max(_LARGEST_PASS // inputs[0][:, 0].numel(), 1)
+        parts = zip(*(column.split(rows, dim=1) for column in inputs), strict=True)
+        return torch.cat([self.module.trace(self.values, *part)[0] for part in parts], dim=1)
 
     @torch.no_grad()
     def refresh(self) -> None:

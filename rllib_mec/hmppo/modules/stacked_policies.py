@@ -67,11 +67,13 @@ class StackedPolicies:
             for agent, observed in observations.items()
         }
         noise = self._noise(observations[self.team.agents[0]].shape[1]) if explore else None
-        return decide(self.team, self._parameters_of, filtered, noise)
+        return decide(self.team, self._decide, filtered, noise)
 
-    def _parameters_of(self, agent: str, observations: Tensor) -> Tensor:
+    def _decide(
+        self, agent: str, observations: Tensor, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         actors = self._actors[agent]
-        return actors.module.trace(actors.values, observations)[0]
+        return actors.module.decide(actors.values, observations, noise)
 
     def _noise(self, num_envs: int) -> dict[str, Tensor]:
         noise = {}

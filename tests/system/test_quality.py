@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rllib_mec.system import Scenario
 from rllib_mec.system.emulator import highest_useful_retention
-from rllib_mec.system.perplexity import (
+from rllib_mec.system.quality import (
     complexity_factor,
     perplexity_of_retention,
     task_perplexity,

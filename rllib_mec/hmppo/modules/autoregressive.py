@@ -1,0 +1,186 @@
+"""Choices that are made entity after entity, each seeing those made before it.
+
+Independent choices cannot balance: what all entities alike should not do at once, they either all
+do or leave to chance. Here the logits of entity i depend on the choices z_j of all j < i,
+
+    x_i = act(W h_i + (1/N) · sum_{j<i} A_{z_j} h_j + b),    logits_i = V x_i + c,
+
+with h the entities' encodings, and the joint probability is the product of the conditional ones.
+Where the choices are known, as in training, one pass gives the logits of all entities; to make
+them takes N short steps. No weight depends on N. Unlike independent choices, these depend on the
+order in which the environment lays out the entities.
+
+A row's entropy and divergence are the sums of those of its conditional distributions, at the
+choices that were made. Over rows as the old policy draws them, the mean of the divergence from it
+is that of the joint distributions; the entropy's gradient takes the earlier choices as given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rllib_mec.errors import InputError
+from rllib_mec.hmppo.action_codec import ActionCodec
+from rllib_mec.hmppo.distributions import ActionDistribution
+from rllib_mec.hmppo.modules.dense import ACTIVATIONS, activate, product
+from rllib_mec.hmppo.modules.networks import MLP, EntityEncoder, Network, Tape, Values
+from rllib_mec.hmppo.team import Team
+
+CASE_HEADS = ("factorised", "autoregressive")
+"""Independent choices given the observation, or each given those of earlier entities as well."""
+
+
+def choices_per_entity(codec: ActionCodec, num_entities: int) -> int | None:
+    """Among how many each entity chooses, or None if the action is not one such choice per entity.
+
+    The action must be a single leaf of coins or equal choices, with one entry for each entity.
+    """
+    if len(codec.leaves) != 1:
+        return None
+    leaf = codec.leaves[0]
+    if leaf.size != num_entities or len(set(leaf.choices)) != 1:  # a number has no choices
+        return None
+    return leaf.choices[0]
+
+
+def choosing_in_turn(team: Team) -> list[str]:
+    """The agents whose entities can choose one after the other.
+
+    Raises:
+        InputError: there are none.
+    """
+    n = team.require_entities()
+    agents = [
+        agent
+        for agent in team.agents
+        # Members of a group do not see each other's choices.
+        if agent not in team.members and choices_per_entity(team.codecs[agent], n) is not None
+    ]
+    if not agents:
+        raise InputError(
+            "case_head = 'autoregressive': expected an agent whose action is a MultiDiscrete of "
+            f"one choice for each of the {n} entities, found none among {', '.join(team.agents)}"
+        )
+    return agents
+
+
+class AutoregressiveHeads(Network):
+    """Entity encoder and a choice of each entity: (S, R, N, F) to logits (S, R, N, L).
+
+    Args:
+        num_choices: K; a choice among two has a single logit, L = 1, others have L = K.
+        output_gain: scale of the last layer's weights, V.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        hidden: Sequence[int],
+        num_choices: int,
+        activation: str,
+        output_gain: float,
+    ) -> None:
+        super().__init__()
+        self.num_choices = num_choices
+        self.one = ActionCodec(gym.spaces.Discrete(num_choices))
+        self.activation = ACTIVATIONS[activation]
+        self.encoder = EntityEncoder(num_features, hidden, activation)
+        width = self.encoder.num_outputs
+        # The first layer is [W, A_0, …, A_{K-1}], as those of the encodings and their sums.
+        self.head = MLP(
+            (1 + num_choices) * width, [width, self.one.num_logits], activation, output_gain
+        )
+
+    @property
+    def last(self) -> nn.Linear:
+        return self.head.last
+
+    def trace(
+        self, values: Values, x: Tensor, actions: Tensor | None = None
+    ) -> tuple[Tensor, Tape]:
+        """Logits at the choices that were made.
+
+        Args:
+            x: (S, R, N, F).
+            actions: the choices, (S, R, N).
+        """
+        if actions is None:
+            raise ValueError(
+                "an autoregressive head gives no logits without actions: each entity's depend on "
+                "the choices of those before it"
+            )
+        h, encoder_tape = self.encoder.trace(values[:-4], x)
+        made = self._made(actions) / x.shape[2]
+        terms = made[:, :, :-1, :, None] * h[:, :, :-1, None]
+        # Exclusive: shifted by an entity, so that nothing of an entity's own choice is left over.
+        earlier = functional.pad(terms.cumsum(dim=2), (0, 0, 0, 0, 1, 0))
+        joined = torch.cat([h, earlier.flatten(3)], dim=-1)
+        y, head_tape = self.head.trace(values[-4:], joined.flatten(1, 2))
+        return y.unflatten(1, x.shape[1:3]), (encoder_tape, head_tape, made)
+
+    def pull(self, values: Values, tape: Tape, gradient: Tensor) -> list[Tensor]:
+        encoder_tape, head_tape, made = tape
+        to_joined, head = self.head.pull_to_input(values[-4:], head_tape, gradient.flatten(1, 2))
+        to_joined = to_joined.unflatten(1, gradient.shape[1:3])
+        width = to_joined.shape[-1] // (1 + self.num_choices)
+        to_earlier = to_joined[..., width:].unflatten(-1, (self.num_choices, width))
+        # An encoding has gone into the sums of all entities after its own.
+        later = to_earlier.sum(dim=2, keepdim=True) - to_earlier.cumsum(dim=2)
+        to_h = to_joined[..., :width] + (made[..., None] * later).sum(dim=3)
+        return [*self.encoder.pull(values[:-4], encoder_tape, to_h), *head]
+
+    @torch.no_grad()
+    def decide(self, values: Values, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Makes the choices; returns them, (S, R, N), and their logits, (S, R, N, L).
+
+        Args:
+            x: (S, R, N, F).
+            noise: (S, R, N), uniform on [0, 1); None for each entity's most probable choice.
+        """
+        entities, is_coin = x.shape[2], self.num_choices == 2
+        own, *by_choice = self._projected(values, x)
+        weight, bias = values[-2].mT, values[-1][:, None]
+        logits = x.new_empty(entities, *x.shape[:2], self.one.num_logits)
+        choices = x.new_empty(entities, *x.shape[:2], 1)
+        draws = None if noise is None else noise.movedim(-1, 0)[..., None]
+        # A coin is 1 where the noise is below sigmoid(logit): where its logit is below the logit.
+        thresholds = torch.zeros_like(choices) if draws is None else draws.logit()
+        earlier = torch.zeros_like(own[0])
+        for i, made in enumerate(choices):
+            joined = torch.add(own[i], earlier, alpha=1 / entities)
+            encoded, _ = activate(joined, self.activation)
+            of_entity = torch.baddbmm(bias, encoded, weight, out=logits[i])
+            if is_coin:
+                torch.lt(thresholds[i], of_entity, out=made)
+                earlier.add_(torch.lerp(by_choice[0][i], by_choice[1][i], made))
+                continue
+            distribution = ActionDistribution(self.one, of_entity)
+            made.copy_(distribution.mode() if draws is None else distribution.sample(draws[i]))
+            for k, term in enumerate(by_choice):
+                earlier.addcmul_((made == k).to(earlier.dtype), term[i])
+        return choices[..., 0].movedim(0, -1), logits.movedim(0, 2)
+
+    def _projected(self, values: Values, x: Tensor) -> list[Sequence[Tensor]]:
+        """What the steps of :meth:`decide` add up, (S, R, H) for each entity of each.
+
+        Returns:
+            W h + b, and then A_k h of each choice k.
+        """
+        h, _ = self.encoder.trace(values[:-4], x)
+        weight, bias = values[-4:-2]
+        matrices = weight.unflatten(-1, (1 + self.num_choices, -1)).transpose(1, 2).flatten(1, 2)
+        # Entities before rows, so that what a step reads lies together.
+        products = product(h.transpose(1, 2).flatten(1, 2), matrices.mT)
+        own, *by_choice = products.unflatten(1, (x.shape[2], -1)).split(bias.shape[-1], dim=-1)
+        own.add_(bias[:, None, None])
+        return [part.unbind(dim=1) for part in (own, *by_choice)]
+
+    def _made(self, actions: Tensor) -> Tensor:
+        """Which choices were made, one-hot, (S, R, N, K)."""
+        numbers = torch.arange(self.num_choices, device=actions.device)
+        return (actions.round()[..., None] == numbers).to(actions.dtype)
