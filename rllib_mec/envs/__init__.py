@@ -7,7 +7,7 @@ from rllib_mec.envs.agents import AGENTS, CASE_DECISION, EMULATOR_CONFIG, ORCHES
 from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.case_decision import BatchedCaseDecisionEnv, CaseDecisionEnv
 from rllib_mec.envs.config import EnvConfig
-from rllib_mec.envs.multi_agent import MECEnv, TurnBasedMECEnv, make_env
+from rllib_mec.envs.multi_agent import DecentralisedMECEnv, MECEnv, TurnBasedMECEnv, make_env
 
 __all__ = [
     "AGENTS",
@@ -17,6 +17,7 @@ __all__ = [
     "BatchedCaseDecisionEnv",
     "BatchedMECEnv",
     "CaseDecisionEnv",
+    "DecentralisedMECEnv",
     "EnvConfig",
     "MECEnv",
     "TurnBasedMECEnv",

@@ -19,9 +19,10 @@ class BatchedMECEnv:
     """B mobile edge systems in lockstep; all agents act in each step.
 
     Observations and actions are those of :class:`~rllib_mec.envs.agents.Agents`, or with
-    ``single_agent`` of :class:`~rllib_mec.envs.agents.Orchestrator`, with a leading axis B. All B
-    episodes start and end together, after ``scenario.num_tasks`` steps: then ``truncated`` is true
-    and :meth:`reset` starts the next ones.
+    ``single_agent`` of :class:`~rllib_mec.envs.agents.Orchestrator`, with a leading axis B; with
+    ``decentralised`` those of the groups, which are the same as without. All B episodes start and
+    end together, after ``scenario.num_tasks`` steps: then ``truncated`` is true and :meth:`reset`
+    starts the next ones.
 
     Args:
         env_config: see :meth:`EnvConfig.of <rllib_mec.envs.config.EnvConfig.of>`.

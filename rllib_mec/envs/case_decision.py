@@ -33,7 +33,7 @@ class BatchedCaseDecisionEnv:
 
     def __init__(self, env_config: Mapping[str, Any] | None = None, num_envs: int = 1) -> None:
         config = EnvConfig.of(env_config)
-        for key in ("turn_based", "single_agent"):
+        for key in ("turn_based", "single_agent", "decentralised"):
             if getattr(config, key):
                 raise InputError(f"env_config.{key} = True: expected false, or the environment mec")
         self.scenario = scenario = config.scenario
@@ -113,7 +113,7 @@ class CaseDecisionEnv(gym.Env[Observation, np.int64]):
 
     Args:
         env_config: see :meth:`EnvConfig.of <rllib_mec.envs.config.EnvConfig.of>`, with at most
-            :data:`MAX_UES` UEs and neither ``turn_based`` nor ``single_agent``.
+            :data:`MAX_UES` UEs and none of the other arrangements of agents.
 
     Raises:
         InputError: an unknown key, or a value that makes no sense.

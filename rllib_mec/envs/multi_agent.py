@@ -16,6 +16,7 @@ from rllib_mec.envs.agents import (
 )
 from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
+from rllib_mec.envs.decentralised import DecentralisedAgents
 from rllib_mec.system import Scenario, Simulator
 from rllib_mec.traces import Replay
 
@@ -44,13 +45,13 @@ class _SingleMECEnv(MultiAgentEnv):
         return {agent: o[0] for agent, o in self.mec_agents.observe(self.simulator).items()}
 
     def _rewards(self, reward: Any) -> dict[str, float]:
-        return dict.fromkeys(self.agent_order, float(reward[0]))
+        return dict.fromkeys(self.possible_agents, float(reward[0]))
 
     def _infos(self) -> dict[str, dict[str, Any]]:
         if not self.simulator.done:
             return {}
         metrics = {k: float(v[0]) for k, v in self.simulator.episode_metrics().items()}
-        return {agent: {EPISODE_METRICS: metrics} for agent in self.agent_order}
+        return {agent: {EPISODE_METRICS: metrics} for agent in self.possible_agents}
 
     def _ends(self) -> tuple[dict[str, bool], dict[str, bool]]:
         # Not agent by agent: RLlib takes an episode whose agents are all truncated one by one
@@ -109,6 +110,41 @@ class MECEnv(_SingleMECEnv):
         return (self._observe(), rewards, *self._ends(), self._infos())
 
 
+class DecentralisedMECEnv(MECEnv):
+    """:class:`MECEnv` with 2N agents, each of which sees and decides for one UE alone.
+
+    ``case_decision_i`` and ``emulator_config_i``, i = 0 … N - 1, observe UE i's numbers of what
+    ``case_decision`` and ``emulator_config`` observe, and take UE i's part of their actions; see
+    :class:`~rllib_mec.envs.agents.Agents`. A case decision is ``Discrete(2)``. The slot of
+    ``emulator_config_i`` is for the decision of ``case_decision_i`` in the same step.
+
+    The agents of a decision are a group under its name (``agent_groups``). A group's observation,
+    its members' one after the other, and its action are those of :class:`MECEnv`: ``agent_order``
+    and ``action_slots`` are about groups, and the batched form is the same.
+    """
+
+    def __init__(self, scenario: Scenario, replay: Replay | None = None) -> None:
+        super().__init__(scenario, replay=replay)
+        self._members = DecentralisedAgents(self.mec_agents)
+        self.agent_groups = self._members.groups
+        self.agents = self.possible_agents = [m for ids in self.agent_groups.values() for m in ids]
+        self.observation_spaces = self._members.observation_spaces
+        self.action_spaces = self._members.action_spaces
+
+    def batched(self, num_envs: int) -> BatchedMECEnv:
+        """Returns the same environment for ``num_envs`` systems at once, as arrays of groups."""
+        env_config = {"scenario": self.scenario, "decentralised": True}
+        if self.replay is not None:
+            env_config |= self.replay.to_env_config()
+        return BatchedMECEnv(env_config, num_envs)
+
+    def step(self, action_dict: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+        return super().step(self._members.join(action_dict))
+
+    def _observe(self) -> dict[str, Any]:
+        return self._members.split(super()._observe())
+
+
 class TurnBasedMECEnv(_SingleMECEnv):
     """:class:`MECEnv` with the agents taking turns, two steps per task, for any algorithm.
 
@@ -162,4 +198,6 @@ def make_env(env_config: Mapping[str, Any] | None = None) -> MECEnv | TurnBasedM
     config = EnvConfig.of(env_config)
     if config.turn_based:
         return TurnBasedMECEnv(config.scenario, config.replay)
+    if config.decentralised:
+        return DecentralisedMECEnv(config.scenario, config.replay)
     return MECEnv(config.scenario, config.single_agent, config.replay)

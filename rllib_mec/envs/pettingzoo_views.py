@@ -214,10 +214,11 @@ aec_env = env
 
 def _config(env_config: dict[str, Any], turn_based: bool) -> EnvConfig:
     config = EnvConfig.of({"turn_based": turn_based, **env_config})
-    if config.single_agent:
-        raise InputError(
-            "env_config.single_agent = True: expected false, or the environment mec of RLlib"
-        )
+    for key in ("single_agent", "decentralised"):
+        if getattr(config, key):
+            raise InputError(
+                f"env_config.{key} = True: expected false, or the environment mec of RLlib"
+            )
     if config.turn_based != turn_based:
         other = "parallel_env" if turn_based else "env"
         raise InputError(

@@ -10,6 +10,9 @@ An action space is one leaf, or a Dict or Tuple of leaves. Each leaf is one of t
 
 Continuous actions live in the policy's own coordinates, where [-1, 1] spans the box (RLlib's
 ``normalize_actions``).
+
+An action may fall into equal *parts*, those of several entities: each leaf then has the entries of
+the first part, of the second, and so on.
 """
 
 from __future__ import annotations
@@ -57,10 +60,12 @@ class ActionCodec:
         leaves: the leaves, in the space's own order.
         size: entries of a flat action, one per coin, choice or number.
         code_size: entries of what other agents see of an action, see :meth:`code`.
+        parts: how many parts an action has, see above.
     """
 
-    def __init__(self, space: gym.Space, agent: str = "agent") -> None:
+    def __init__(self, space: gym.Space, agent: str = "agent", parts: int = 1) -> None:
         self.space = space
+        self.parts = parts
         self._paths: list[tuple[Any, ...]] = []
         leaves: list[Leaf] = []
         for path, leaf_space in _walk(space):
@@ -71,6 +76,11 @@ class ActionCodec:
         self.num_logits = sum(leaf.num_logits for leaf in leaves)
         self.num_parameters = sum(leaf.num_parameters for leaf in leaves)
         self.code_size = self.num_logits
+        for leaf in leaves:
+            # The choices of a part, as often as there are parts.
+            first = leaf.choices[: leaf.size // parts]
+            if leaf.size % parts or (leaf.choices and first * parts != leaf.choices):
+                raise InputError(f"action space of {agent} = {space}: expected {parts} equal parts")
 
     def flatten(self, actions: Any) -> np.ndarray:
         """Returns flat actions, (B, size) float32, from actions in the space's structure."""
@@ -118,6 +128,19 @@ class ActionCodec:
         if len(self.leaves) == 1:
             return (flat,)
         return flat.split([leaf.size for leaf in self.leaves], dim=-1)
+
+    @property
+    def action_widths(self) -> list[int]:
+        """Entries of a flat action that lie part by part, block after block."""
+        return [leaf.size for leaf in self.leaves]
+
+    @property
+    def parameter_widths(self) -> list[int]:
+        """The same of the distribution's parameters: means and deviations are two blocks."""
+        widths = []
+        for leaf in self.leaves:
+            widths += [leaf.size] * 2 if leaf.kind == CONTINUOUS else [leaf.num_logits]
+        return widths
 
     def to_env(self, flat: np.ndarray | Tensor) -> Any:
         """Returns actions as the environment takes them: continuous ones scaled to the box.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -16,6 +17,7 @@ from ray.rllib.policy.policy import PolicySpec
 from typing_extensions import Self
 
 from rllib_mec.errors import InputError, unknown_name
+from rllib_mec.hmppo.groups import ModuleOfMember
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.learning.sequential import UPDATES
 from rllib_mec.hmppo.modules.actor import Actor
@@ -27,7 +29,8 @@ from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
-from rllib_mec.hmppo.team import Team
+from rllib_mec.hmppo.sampling.order_members import order_members
+from rllib_mec.hmppo.team import RATIOS, Team
 
 MODEL_DEFAULTS: dict[str, Any] = {
     "fcnet_hiddens": [64, 64],  # widths of the hidden layers, actors and critics alike
@@ -43,6 +46,7 @@ OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
 _NAMES = {
     "critic": CRITICS,
     "update": UPDATES,
+    "ratio": RATIOS,
     "case_head": CASE_HEADS,
     "observation_filter": OBSERVATION_FILTERS,
 }
@@ -64,11 +68,12 @@ class HMPPOConfig(PPOConfig):
 
     It trains any ``MultiAgentEnv`` whose agents all act in every step; see
     :class:`~rllib_mec.hmppo.team.Team` for what an environment may declare. Policies are made
-    from the environment, one actor for each agent under the agent's own id.
+    from the environment, one actor for each agent under the agent's own id, and one for each group
+    of agents under the group's name.
 
     What PPO's settings mean here: ``vf_clip_param``, ``use_critic`` and ``use_gae`` have no effect
     (value targets are normalised instead of clipped); ``grad_clip`` applies to each actor and
-    critic on its own; per-module overrides take agent ids and ``central_critic``.
+    critic on its own; per-module overrides take ids of agents or groups and ``central_critic``.
     """
 
     env_runner_cls: type | None
@@ -80,6 +85,7 @@ class HMPPOConfig(PPOConfig):
         self.critic: str = "decision_point"
         self.update: str = "simultaneous"
         self.entity_shared: bool = False
+        self.ratio: str = "joint"
         self.case_head: str = "factorised"
         self.batched: bool | None = None
         self.compiled: bool = False
@@ -110,6 +116,7 @@ class HMPPOConfig(PPOConfig):
         critic: str = NotProvided,
         update: str = NotProvided,
         entity_shared: bool = NotProvided,
+        ratio: str = NotProvided,
         case_head: str = NotProvided,
         batched: bool | None = NotProvided,
         compiled: bool = NotProvided,
@@ -127,7 +134,11 @@ class HMPPOConfig(PPOConfig):
                 how the earlier ones have changed; see :mod:`rllib_mec.hmppo.learning.sequential`.
             entity_shared: one small network shared by all entities of an observation, for
                 actors and critics, so that a policy runs with any number of entities; the
-                environment must declare ``num_entities``.
+                environment must declare ``num_entities``, or groups of agents, whose members are
+                the entities; a group's actor is one network for all members in any case.
+            ratio: ``joint`` (default): PPO clips the probability ratio of an agent's whole action;
+                ``entity`` (with ``entity_shared``): that of each entity's part, so that clipping
+                means the same with any number of entities. Members of a group have each their own.
             case_head: how an actor chooses whose action is one choice for each entity:
                 ``factorised`` (default): independently given the observation;
                 ``autoregressive``: entity after entity, each seeing the choices before it, which
@@ -148,6 +159,7 @@ class HMPPOConfig(PPOConfig):
             "critic": critic,
             "update": update,
             "entity_shared": entity_shared,
+            "ratio": ratio,
             "case_head": case_head,
             "batched": batched,
             "compiled": compiled,
@@ -185,6 +197,8 @@ class HMPPOConfig(PPOConfig):
         for name in ("entity_shared", "compiled", "mixed_precision"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")
+        if self.ratio == "entity" and not self.entity_shared:
+            raise InputError("ratio = 'entity': expected entity_shared = true, got false")
         if self.case_head == "autoregressive" and not self.entity_shared:
             raise InputError(
                 "case_head = 'autoregressive': expected entity_shared = true, got false"
@@ -244,6 +258,12 @@ class HMPPOConfig(PPOConfig):
         networks = _checked_networks(self._model_config)
         networks["num_entities"] = team.require_entities() if self.entity_shared else None
         networks["observation_filter"] = self.observation_filter == "MeanStdFilter"
+        team = dataclasses.replace(team, ratio=self.ratio)
+        if team.members and self.count_steps_by != "env_steps":
+            raise InputError(
+                f"count_steps_by = {self.count_steps_by!r}: expected 'env_steps' with groups of "
+                "agents"
+            )
         in_turn = choosing_in_turn(team) if self.case_head == "autoregressive" else []
         plan = CriticPlan(self.critic, team, self.entity_shared)
         specs = {
@@ -251,7 +271,12 @@ class HMPPOConfig(PPOConfig):
                 module_class=Actor,
                 observation_space=team.observation_spaces[agent],
                 action_space=team.action_spaces[agent],
-                model_config=networks | {"autoregressive": agent in in_turn},
+                model_config=networks
+                | {
+                    "num_parts": team.num_parts(agent),
+                    "num_members": team.num_members(agent) if agent in team.members else None,
+                    "autoregressive": agent in in_turn,
+                },
             )
             for agent in team.agents
         }
@@ -262,7 +287,8 @@ class HMPPOConfig(PPOConfig):
                     -np.inf, np.inf, plan.input_shape(critic_id), np.float32
                 ),
                 action_space=gym.spaces.Discrete(1),
-                model_config=dict(networks),
+                model_config=networks
+                | ({"num_entities": None} if plan.is_by_member(critic_id) else {}),
                 learner_only=True,
             )
         self._rl_module_spec = MultiRLModuleSpec(
@@ -274,12 +300,17 @@ class HMPPOConfig(PPOConfig):
             module_id: PolicySpec(None, spec.observation_space, spec.action_space, {})
             for module_id, spec in specs.items()
         }
-        self.policy_mapping_fn = module_of_agent
+        self.policy_mapping_fn = ModuleOfMember(team.members) if team.members else module_of_agent
 
     def get_default_learner_class(self) -> type:
         from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
 
         return HMPPOTorchLearner
+
+    def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> Any:
+        pipeline = super().build_env_to_module_connector(*args, **kwargs)
+        order_members(pipeline, self.team().members)
+        return pipeline
 
     def build_learner_connector(
         self, input_observation_space: Any, input_action_space: Any, device: Any = None

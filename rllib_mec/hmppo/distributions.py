@@ -51,6 +51,30 @@ class ActionDistribution:
         """Gradient of each log probability with respect to its parameters, (…, P)."""
         return _join([leaf.log_prob_gradient(part) for leaf, part in self._with(actions)])
 
+    def log_probs(self, actions: Tensor) -> Tensor:
+        """Log probability (density) of each part of flat actions, (…, parts)."""
+        parts = self.codec.parts
+        if parts == 1:
+            return self.log_prob(actions)[..., None]
+        return total(
+            leaf.entry_log_probs(own).unflatten(-1, (parts, -1)).sum(-1)
+            for leaf, own in self._with(actions)
+        )
+
+    def pull_log_probs(self, actions: Tensor, gradient: Tensor) -> Tensor:
+        """Gradient of the parameters, (…, P), from that of :meth:`log_probs`, (…, parts)."""
+        own = self.log_prob_gradient(actions)
+        parts = self.codec.parts
+        if parts == 1:
+            return own * gradient
+        # A parameter has a part in the probability of its own part alone.
+        widths = self.codec.parameter_widths
+        blocks = [
+            (block.unflatten(-1, (parts, -1)) * gradient[..., None]).flatten(-2)
+            for block in own.split(widths, dim=-1)
+        ]
+        return _join(blocks)
+
     def entropy(self) -> Tensor:
         """Entropy in nats, (…)."""
         return total(leaf.entropy() for leaf in self._leaves)

@@ -30,6 +30,9 @@ class LeafDistribution(Protocol):
 
     def log_prob(self, actions: Tensor) -> Tensor: ...
 
+    def entry_log_probs(self, actions: Tensor) -> Tensor:
+        """Of each entry, (…, size); their sum is ``log_prob``."""
+
     def log_prob_gradient(self, actions: Tensor) -> Tensor: ...
 
     def entropy(self) -> Tensor: ...
@@ -59,8 +62,11 @@ class Coins:
         return torch.sigmoid(self.logits)
 
     def log_prob(self, actions: Tensor) -> Tensor:
+        return self.entry_log_probs(actions).sum(-1)
+
+    def entry_log_probs(self, actions: Tensor) -> Tensor:
         # log sigmoid(+-l): the sign picks the outcome that happened.
-        return functional.logsigmoid(self.logits * (2 * actions - 1)).sum(-1)
+        return functional.logsigmoid(self.logits * (2 * actions - 1))
 
     def log_prob_gradient(self, actions: Tensor) -> Tensor:
         return actions - self.probabilities
@@ -101,9 +107,14 @@ class Choices:
         return torch.stack(best, dim=-1).to(self.log_probs[0].dtype)
 
     def log_prob(self, actions: Tensor) -> Tensor:
+        return total(column.squeeze(-1) for column in self._of_chosen(actions))
+
+    def entry_log_probs(self, actions: Tensor) -> Tensor:
+        return torch.cat(self._of_chosen(actions), dim=-1)
+
+    def _of_chosen(self, actions: Tensor) -> list[Tensor]:
         chosen = actions.round().long().split(1, dim=-1)
-        pairs = zip(self.log_probs, chosen, strict=True)
-        return total(logp.gather(-1, column).squeeze(-1) for logp, column in pairs)
+        return [own.gather(-1, c) for own, c in zip(self.log_probs, chosen, strict=True)]
 
     def log_prob_gradient(self, actions: Tensor) -> Tensor:
         chosen = actions.round().long().unbind(dim=-1)
@@ -152,8 +163,11 @@ class Gaussians:
         return (-self.log_std).exp()
 
     def log_prob(self, actions: Tensor) -> Tensor:
+        return self.entry_log_probs(actions).sum(-1)
+
+    def entry_log_probs(self, actions: Tensor) -> Tensor:
         z = (actions - self.mean) * self.precision
-        return (-0.5 * z * z - self.log_std - _LOG_SQRT_2PI).sum(-1)
+        return -0.5 * z * z - self.log_std - _LOG_SQRT_2PI
 
     def log_prob_gradient(self, actions: Tensor) -> Tensor:
         z = (actions - self.mean) * self.precision

@@ -13,6 +13,10 @@ from torch import Tensor
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
+from rllib_mec.hmppo.groups import Members, joined_space, members_of
+
+RATIOS = ("joint", "entity")
+"""What has a probability ratio and a clip of its own: an agent's action, or each entity's part."""
 
 Slots = Mapping[str, Mapping[str, tuple[int, ...]]]
 
@@ -29,14 +33,23 @@ class Team:
       observation the code of the earlier agent's action in the same step belongs. The
       environment leaves zeros there; see :meth:`ActionCodec.code` for the code;
     * ``num_entities``: observations and actions of all agents are sets of that many
-      equal-shaped entities, laid out entity by entity.
+      equal-shaped entities, laid out entity by entity;
+    * ``agent_groups``: ``{group: members}``, alike agents that decide at the same point, each from
+      its own observation, and share one actor. What is said above of agents then holds for groups
+      in place of their members: ``agent_order`` and ``action_slots`` name groups, and an
+      environment's batched form takes and gives their arrays.
+
+    A group is an agent of the team. Its observation is that of its members, one after the other,
+    its action laid out as :mod:`rllib_mec.hmppo.groups` says.
 
     Attributes:
-        agents: agent ids, in the order they decide.
-        observation_spaces: a ``Box`` for each agent.
-        action_spaces: see :mod:`rllib_mec.hmppo.action_codec`.
+        agents: ids of agents and groups, in the order they decide.
+        observation_spaces: a ``Box`` for each agent; of a group, that of one member.
+        action_spaces: see :mod:`rllib_mec.hmppo.action_codec`; of a group, that of one member.
         slots: as ``action_slots``.
         num_entities: as above, or None.
+        members: as ``agent_groups``.
+        ratio: one of :data:`RATIOS`; each member of a group has its own in any case.
     """
 
     agents: tuple[str, ...]
@@ -44,14 +57,21 @@ class Team:
     action_spaces: Mapping[str, gym.Space]
     slots: Slots = dataclasses.field(default_factory=dict)
     num_entities: int | None = None
+    members: Members = dataclasses.field(default_factory=dict)
+    ratio: str = "joint"
 
     def __post_init__(self) -> None:
         for agent in self.agents:
             # RLlib's module ids are strings, and every actor goes by its agent's id.
             if not isinstance(agent, str):
                 raise InputError(f"agent {agent!r}: expected a string as the agent's id")
-        codecs = {a: ActionCodec(self.action_spaces[a], agent=a) for a in self.agents}
+        codecs = {
+            a: ActionCodec(self._action_space(a), agent=a, parts=self.num_parts(a))
+            for a in self.agents
+        }
         object.__setattr__(self, "codecs", codecs)
+        single = {a: ActionCodec(self.action_spaces[a], agent=a) for a in self.members}
+        object.__setattr__(self, "member_codecs", single)
         for agent in self.agents:
             space = self.observation_spaces[agent]
             if not isinstance(space, gym.spaces.Box):
@@ -81,40 +101,85 @@ class Team:
             InputError: the environment does not say what its agents observe and do, or declares
                 slots that do not fit.
         """
-        agents = tuple(getattr(env, "agent_order", None) or env.possible_agents)
-        if set(agents) != set(env.possible_agents):
-            raise InputError(f"agent_order = {agents}: expected all of {env.possible_agents}")
+        members = members_of(env)
+        group_of = {agent: name for name, ids in members.items() for agent in ids}
+        deciders = list(dict.fromkeys(group_of.get(a, a) for a in env.possible_agents))
+        agents = tuple(getattr(env, "agent_order", None) or deciders)
+        if set(agents) != set(deciders):
+            raise InputError(f"agent_order = {agents}: expected all of {deciders}")
         slots = {
             observer: {agent: tuple(int(p) for p in positions) for agent, positions in seen.items()}
             for observer, seen in getattr(env, "action_slots", {}).items()
         }
         return cls(
             agents=agents,
-            observation_spaces={a: env.get_observation_space(a) for a in agents},
-            action_spaces={a: env.get_action_space(a) for a in agents},
+            observation_spaces={
+                a: env.get_observation_space(members.get(a, (a,))[0]) for a in agents
+            },
+            action_spaces={a: env.get_action_space(members.get(a, (a,))[0]) for a in agents},
             slots=slots,
             num_entities=getattr(env, "num_entities", None),
+            members=members,
         )
 
     codecs: Mapping[str, ActionCodec] = dataclasses.field(init=False, repr=False, compare=False)
     """The codec of each agent's actions."""
 
+    member_codecs: Mapping[str, ActionCodec] = dataclasses.field(
+        init=False, repr=False, compare=False
+    )
+    """The codec of one member's actions, for each group."""
+
     def observation_size(self, agent: str) -> int:
         """Entries of the agent's flat observation."""
-        return math.prod(self.observation_spaces[agent].shape or ())
+        one = math.prod(self.observation_spaces[agent].shape or ())
+        return one * self.num_members(agent)
+
+    def ids(self, agent: str) -> tuple[str, ...]:
+        """The environment's agents that ``agent`` stands for: a group's members, or itself."""
+        return self.members.get(agent, (agent,))
+
+    def num_members(self, agent: str) -> int:
+        """How many of the environment's agents ``agent`` stands for."""
+        return len(self.ids(agent))
+
+    def num_parts(self, agent: str) -> int:
+        """How many parts of the agent's action have a probability ratio of their own."""
+        if agent in self.members:
+            return self.num_members(agent)
+        return (self._entities or 1) if self.ratio == "entity" else 1
+
+    @property
+    def _entities(self) -> int | None:
+        """Members of groups are entities, also where the environment says nothing of entities."""
+        sizes = [len(ids) for ids in self.members.values()]
+        return self.num_entities or next(iter(sizes), None)
+
+    def _action_space(self, agent: str) -> gym.Space:
+        space = self.action_spaces[agent]
+        return joined_space(space, self.num_members(agent)) if agent in self.members else space
 
     def require_entities(self) -> int:
-        """Returns ``num_entities``, having checked that all sizes are multiples of it.
+        """Returns the number of entities, having checked that all sizes are multiples of it.
+
+        Members of groups are entities.
 
         Raises:
             InputError: the environment declares no entities, or some size does not fit.
         """
-        n = self.num_entities
+        n = self._entities
         if n is None:
             raise InputError(
                 "entity_shared = true: expected an environment that declares num_entities"
             )
         for agent in self.agents:
+            if agent in self.members:
+                if self.num_members(agent) != n:
+                    raise InputError(
+                        f"entity_shared = true: expected groups of {n} members, one for each "
+                        f"entity, {agent} has {self.num_members(agent)}"
+                    )
+                continue
             sizes = [
                 self.observation_size(agent),
                 *(leaf.size for leaf in self.codecs[agent].leaves),
@@ -174,11 +239,17 @@ class Team:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the spaces, as plain values (for a model_config)."""
-        return {
+        described: dict[str, Any] = {
             "agents": list(self.agents),
             "slots": {o: {a: list(p) for a, p in seen.items()} for o, seen in self.slots.items()},
             "num_entities": self.num_entities,
         }
+        # Not where there is nothing to say: so recordings go on that know nothing of these.
+        if self.members:
+            described["members"] = {group: list(ids) for group, ids in self.members.items()}
+        if self.ratio != "joint":
+            described["ratio"] = self.ratio
+        return described
 
     @classmethod
     def from_dict(
@@ -194,6 +265,8 @@ class Team:
             action_spaces=action_spaces,
             slots={o: {a: tuple(p) for a, p in s.items()} for o, s in values["slots"].items()},
             num_entities=values["num_entities"],
+            members={group: tuple(ids) for group, ids in values.get("members", {}).items()},
+            ratio=values.get("ratio", "joint"),
         )
 
 

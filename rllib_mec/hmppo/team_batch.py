@@ -1,4 +1,8 @@
-"""A training batch of the whole team, with the agents' rows aligned step by step."""
+"""A training batch of the whole team, with the agents' rows aligned step by step.
+
+An agent may be a group, see :class:`~rllib_mec.hmppo.team.Team`; its columns are then those of its
+members, one after the other.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,8 @@ class TeamBatch:
     """R steps in S segments (see :mod:`rllib_mec.hmppo.learning.advantages`), segment by segment.
 
     observations: (R, observation_size) of each agent, slots empty.
-    actions: flat actions, (R, size) of each agent. log_probs: (R,) of each agent.
+    actions: flat actions, (R, size) of each agent.
+    log_probs: of each part of the action, (R, A) of each agent; A = 1 where it is one whole.
     parameters: distribution parameters when sampled, (R, num_parameters) of each agent.
     rewards: the team's reward, (R,).
     lengths: rows per segment, (S,).
@@ -46,7 +51,7 @@ class TeamBatch:
         return len(self.rewards)
 
     def agent_steps(self) -> int:
-        """Steps of agents; every agent acts in every step."""
+        """Steps of agents, where no agent is a group; every agent acts in every step."""
         return len(self.rewards) * len(self.observations)
 
     @classmethod

@@ -76,6 +76,7 @@ def test_other_actions_are_refused(action):
         ({"num_ues": 13}, "num_ues = 13: expected at most 12"),
         ({"turn_based": True}, "turn_based = True: expected false"),
         ({"single_agent": True}, "single_agent = True: expected false"),
+        ({"decentralised": True}, "decentralised = True: expected false"),
         ({"num_ue": 3}, "did you mean 'num_ues'"),
     ],
 )

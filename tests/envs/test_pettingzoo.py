@@ -232,6 +232,7 @@ def test_missing_actions_and_steps_after_the_end():
         (parallel_env, {"turn_based": True}, r"turn_based = True: expected False, or env\(\)"),
         (env, {"single_agent": True, "turn_based": False}, "single_agent = True: expected false"),
         (parallel_env, {"single_agent": True}, "single_agent = True: expected false"),
+        (parallel_env, {"decentralised": True}, "decentralised = True: expected false"),
         (env, {"num_ue": 3}, "unknown env_config key 'num_ue': did you mean 'num_ues'?"),
         (parallel_env, {"num_ues": 0}, "num_ues = 0: expected a whole number >= 1"),
     ],

@@ -39,6 +39,9 @@ FORMS = {
 CART_POLE = {**FORMS["PPO"], "env": "CartPole-v1"}
 CART_POLE["config"] = {**CART_POLE["config"], "env_config": {}}
 FORMS["HMPPO"] = {**FORMS["PPO"], "run": "HMPPO"}
+DECENTRALISED = {**FORMS["PPO"]["config"], "env_config": {**TINY, "decentralised": True}}
+FORMS["PPO-decentralised"] = {**FORMS["PPO"], "config": DECENTRALISED}
+FORMS["HMPPO-decentralised"] = {**FORMS["HMPPO"], "config": {**DECENTRALISED, "ratio": "joint"}}
 
 
 @pytest.fixture

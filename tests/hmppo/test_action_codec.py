@@ -140,3 +140,16 @@ def test_other_spaces_are_refused_by_name(leaf):
     """RLlib would send the environment a Gaussian's floats for an integer Box."""
     with pytest.raises(InputError, match=r"action space of scout = .*expected Discrete"):
         ActionCodec(spaces.Dict({"x": leaf}), agent="scout")
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.MultiBinary(4),
+        spaces.MultiDiscrete([2, 3, 3]),
+        spaces.Dict(a=spaces.MultiBinary(3), b=spaces.Box(0, 1, (2,))),
+    ],
+)
+def test_parts_of_an_action_are_alike(space):
+    with pytest.raises(InputError, match=r"action space of x = .*: expected 3 equal parts"):
+        ActionCodec(space, agent="x", parts=3)

@@ -132,6 +132,20 @@ def test_a_true_value_function_makes_cuts_and_lambda_irrelevant():
         assert cut == pytest.approx(values)
 
 
+@settings(deadline=None)
+@given(segments, share, share)
+def test_several_values_of_a_step_are_what_each_is_alone(drawn, gamma, lambda_):
+    """As members of a group have them; with a discount for each segment, too."""
+    rewards, values, lengths, finals, terminated = unzip(drawn)
+    columns = [(values, finals), ([2 * v - 1 for v in values], [3 - f for f in finals])]
+    both = [list(zip(*parts, strict=True)) for parts in zip(*columns, strict=True)]
+    gammas = torch.full((len(lengths),), gamma, dtype=torch.float64)
+    together = returns_of(rewards, both[0], lengths, both[1], terminated, gammas, lambda_)
+    for index, (own, final) in enumerate(columns):
+        alone = returns_of(rewards, own, lengths, final, terminated, gamma, lambda_)
+        assert [row[index] for row in together] == pytest.approx(alone, abs=1e-9)
+
+
 def test_normalised():
     out = normalised(torch.tensor([1.0, 2.0, 3.0, 10.0]))
     assert out.mean().item() == pytest.approx(0, abs=1e-6)

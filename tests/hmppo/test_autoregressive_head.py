@@ -203,7 +203,7 @@ def test_the_first_ratio_is_1(observation_filter):
                 actor = learner.module[agent]
                 new = actor.distribution(own[Columns.OBS], own[Columns.ACTIONS])
                 log_probs = new.log_prob(own[Columns.ACTIONS])
-                torch.testing.assert_close(log_probs, own[Columns.ACTION_LOGP])
+                torch.testing.assert_close(log_probs, own[Columns.ACTION_LOGP][:, 0])
         learners.update(learner, batch)
 
 

@@ -37,7 +37,7 @@ def test_actors_see_the_actions_that_came_before():
         expected = policy[agent].parameters_of(filled)
         torch.testing.assert_close(parameters[agent], expected)
         distribution = ActionDistribution(team.codecs[agent], expected)
-        torch.testing.assert_close(log_probs[agent], distribution.log_prob(actions[agent]))
+        torch.testing.assert_close(log_probs[agent], distribution.log_prob(actions[agent])[:, None])
 
 
 def test_emulator_config_follows_the_case_decision():

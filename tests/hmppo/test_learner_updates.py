@@ -83,7 +83,7 @@ def test_no_advantage_no_gradient():
     learner = toy_learner(toy_config(entropy_coeff=0.0))
     batch = batch_for(learner)
     for agent in AGENTS:
-        batch[agent][Postprocessing.ADVANTAGES] = torch.zeros(48)
+        batch[agent][Postprocessing.ADVANTAGES] = torch.zeros(48, 1)
     losses = losses_of(learner, batch)
     assert gradients(learner, sum(losses[a] for a in AGENTS)) == dict.fromkeys(MODULES, 0.0)
 
@@ -97,7 +97,7 @@ def test_no_advantage_no_gradient():
 def test_an_update_makes_what_went_well_more_probable():
     learner = toy_learner()
     batch = batch_for(learner)
-    good = torch.zeros(48)
+    good = torch.zeros(48, 1)
     good[:10] = 1.0
 
     def log_probs(agent):
@@ -160,7 +160,7 @@ def test_entropy_coefficients_follow_their_schedule():
     learner = toy_learner(toy_config(entropy_coeff=[[0, 0.4], [1000, 0.0]]))
     batch = batch_for(learner)
     for agent in AGENTS:
-        batch[agent][Postprocessing.ADVANTAGES] = torch.zeros(48)
+        batch[agent][Postprocessing.ADVANTAGES] = torch.zeros(48, 1)
     for sampled, coefficient in ((0, 0.4), (750, 0.1), (1000, 0.0)):
         update(learner, steps_sampled=sampled)
         losses = losses_of(learner, batch)
@@ -183,7 +183,7 @@ def test_overrides_reach_one_module_only():
     for agent in AGENTS:
         # As if the policy had moved: the ratio is 1.1, inside the clip parameter but for 0.
         batch[agent]["action_logp"] = batch[agent]["action_logp"] - 0.1
-        batch[agent][Postprocessing.ADVANTAGES] = torch.ones(48)
+        batch[agent][Postprocessing.ADVANTAGES] = torch.ones(48, 1)
     ours, theirs = losses_of(special, batch), losses_of(plain, batch)
     entropy = special.module["leader"].distribution(batch["leader"]["obs"]).entropy().mean()
     torch.testing.assert_close(ours["leader"], -1.0 - 0.3 * entropy)

@@ -40,7 +40,7 @@ def some_batch(lengths, seed=0, scale=1.0):
     return TeamBatch(
         observations=each(rows, SIZES.get),
         actions=each(rows, lambda a: sum(leaf.size for leaf in TEAM.codecs[a].leaves)),
-        log_probs={a: floats(rows) for a in TEAM.agents},
+        log_probs={a: floats(rows, 1) for a in TEAM.agents},
         parameters=each(rows, lambda a: TEAM.codecs[a].num_parameters),
         rewards=floats(rows),
         lengths=np.array(lengths),

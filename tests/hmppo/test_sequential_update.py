@@ -26,7 +26,7 @@ def config(**training):
 
 
 def log_probs(actor, rows):
-    return actor.distribution(rows[Columns.OBS]).log_prob(rows[Columns.ACTIONS])
+    return actor.distribution(rows[Columns.OBS]).log_prob(rows[Columns.ACTIONS])[:, None]
 
 
 def trained(actor, rows, advantages, epochs, lr):
@@ -48,7 +48,7 @@ def test_later_agents_weight_their_advantages_by_the_ratios_of_earlier_ones():
     batch = batch_for(learner)
     rows = untouched.module_batches(batch)
     update(learner, batch, **WHOLE)
-    weights = torch.ones(len(batch))
+    weights = torch.ones(len(batch), 1)
     for agent in order_of(AGENTS, 1):
         own = rows[agent]
         advantages = own[Postprocessing.ADVANTAGES] * weights

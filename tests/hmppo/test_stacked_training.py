@@ -19,8 +19,8 @@ SEEDS = [{"seed": 3}, {"seed": 4}]
 SETTINGS = [{"lr": 1e-3, "gamma": 0.5, "seed": 3}, {"lr": 5e-3, "gamma": 0.9, "seed": 3}]
 
 
-def config(**training):
-    made = toy_config("mec", ENV, **{"lr": 3e-3, **training})
+def config(decentralised=False, **training):
+    made = toy_config("mec", ENV | {"decentralised": decentralised}, **{"lr": 3e-3, **training})
     return made.env_runners(num_envs_per_env_runner=8)
 
 
@@ -56,6 +56,7 @@ def stack(ray_session):
         {"entity_shared": True},
         {"critic": "joint_state"},
         {"update": "sequential"},
+        {"decentralised": True, "critic": "separate"},
         {"case_head": "autoregressive", "entity_shared": True},
         {"entropy_coeff": [[0, 0.1], [99, 0]]},
     ],

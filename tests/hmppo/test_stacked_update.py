@@ -10,6 +10,7 @@ import torch
 from learners import TIMESTEPS, assert_same, batch_for, build, state, update
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
+from toy_groups import Crew, Pairs
 from toy_teams import MobileEdge, toy_config
 
 from rllib_mec.hmppo.learning.update import Compiled, StackedUpdate
@@ -28,6 +29,7 @@ def losses(results):
 
 
 ENTITIES = {"env": MobileEdge, "env_config": {"num_ues": 3, "emulator_action": "keep_or_retention"}}
+ENTITY_RATIO = {**ENTITIES, "entity_shared": True, "ratio": "entity"}
 IN_TURN = {**ENTITIES, "entity_shared": True, "case_head": "autoregressive"}
 CASES = {
     **{f"critic={kind}": {"critic": kind} for kind in CRITICS},
@@ -42,9 +44,18 @@ CASES = {
     "wide ratio": {"clip_param": 1e-3, "lr": 1e-2},
     "sequential": {"update": "sequential", "lr": 1e-2},
     "sequential joint_state": {"update": "sequential", **ENTITIES, "critic": "joint_state"},
+    "entity ratio": ENTITY_RATIO,
+    "entity ratio, wide": {**ENTITY_RATIO, "clip_param": 1e-3, "lr": 1e-2, "use_kl_loss": True},
+    "entity ratio sequential": {**ENTITY_RATIO, "update": "sequential", "lr": 1e-2},
+    **{f"groups critic={kind}": {"env": Crew, "critic": kind, "lr": 1e-2} for kind in CRITICS},
+    "groups kl loss, entropy": {"env": Crew, "use_kl_loss": True, "entropy_coeff": 0.05},
+    "groups sequential": {"env": Crew, "update": "sequential", "critic": "separate", "lr": 1e-2},
+    "groups as entities": {"env": Pairs, "entity_shared": True},
+    "groups as entities, separate": {"env": Pairs, "entity_shared": True, "critic": "separate"},
     **{f"in turn critic={kind}": {**IN_TURN, "critic": kind} for kind in CRITICS},
     "in turn sequential": {**IN_TURN, "update": "sequential", "lr": 1e-2},
     "in turn kl loss": {**IN_TURN, "use_kl_loss": True, "kl_coeff": 0.3, "entropy_coeff": 0.05},
+    "in turn, entity ratio": {**IN_TURN, "ratio": "entity", "lr": 1e-2},
 }
 
 
@@ -116,9 +127,23 @@ MEMBERS = {
         {**ENTITIES, "entity_shared": True},
         {"critic": "separate"},
         {"update": "sequential"},
+        ENTITY_RATIO,
+        {"env": Crew},
+        {"env": Crew, "critic": "separate"},
         IN_TURN,
+        {**IN_TURN, "ratio": "entity"},
     ],
-    ids=["mlp", "entities", "separate", "sequential", "in turn"],
+    ids=[
+        "mlp",
+        "entities",
+        "separate",
+        "sequential",
+        "entity ratio",
+        "groups",
+        "groups separate",
+        "in turn",
+        "in turn, entity ratio",
+    ],
 )
 def test_learners_together_learn_what_each_learns_alone(members, case):
     def learners():
@@ -140,7 +165,7 @@ def test_learners_together_learn_what_each_learns_alone(members, case):
         assert losses(part) == pytest.approx(losses(result), rel=1e-3, abs=1e-5)
     for one, two in itertools.combinations(together, 2):
         weights = [
-            learner.module["leader" if not case.get("env") else "case_decision"].network.last.weight
+            learner.module[learner.plan.team.agents[0]].network.last.weight
             for learner in (one, two)
         ]
         assert not torch.allclose(*weights)

@@ -37,10 +37,10 @@ def test_rows_of_two_episodes():
         for episode, rows in ((one, slice(3)), (two, slice(3, 5))):
             own = episode.agent_episodes[agent]
             for name, ours in (
-                (Columns.ACTION_LOGP, batch.log_probs),
-                (Columns.ACTION_DIST_INPUTS, batch.parameters),
+                (Columns.ACTION_LOGP, batch.log_probs[agent][:, 0]),
+                (Columns.ACTION_DIST_INPUTS, batch.parameters[agent]),
             ):
-                np.testing.assert_allclose(ours[agent][rows], own.get_extra_model_outputs(name))
+                np.testing.assert_allclose(ours[rows], own.get_extra_model_outputs(name))
             flat = team.codecs[agent].flatten(own.get_actions())
             np.testing.assert_array_equal(batch.actions[agent][rows], flat)
     for name, array in columns_of(batch, team).items():

@@ -96,6 +96,7 @@ def trained_policy(
         return None
     modules = dict(config.get_multi_rl_module_spec(env=env, inference_only=True).build().items())
     own_mapping = config.is_multi_agent and config.policy_mapping_fn is not module_of_agent
+    own_mapping |= bool(getattr(env, "agent_groups", None))  # batches of it have no single agents
     if own_mapping or any(module.is_stateful() for module in modules.values()):
         return None
     checkpoint.load_weights(modules)

@@ -6,6 +6,8 @@ are ordered segment by segment; a segment ends where its episode ends or where t
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -13,19 +15,19 @@ from torch import Tensor
 def next_values(
     values: Tensor, lengths: Tensor, final_values: Tensor, terminated: Tensor
 ) -> Tensor:
-    """Returns the value of the state that follows each row, (R,).
+    """Returns the value of the state that follows each row, (R, …).
 
     Args:
-        values: value of each row's state, (R,).
+        values: values of each row's state, (R, …): several, if members of a group have their own.
         lengths: rows of each segment, (S,), summing to R.
-        final_values: value of the state after each segment, (S,).
+        final_values: value of the state after each segment, (S, …).
         terminated: whether the episode terminated there, (S,): then that value counts as 0. A
             truncated or cut episode counts its ``final_values``.
     """
     following = torch.empty_like(values)
     following[:-1] = values[1:]
     last = lengths.cumsum(0) - 1
-    following[last] = final_values * (~terminated)
+    following[last] = final_values * _along(~terminated, final_values)
     return following
 
 
@@ -36,13 +38,13 @@ def lambda_returns(
     gamma: float | Tensor,
     lambda_: float | Tensor,
 ) -> Tensor:
-    """Returns the lambda-return of each row, (R,); minus the row's value it is the GAE advantage.
+    """Returns the lambda-return of each row, (R, …); minus the row's value it is the GAE advantage.
 
     G_t = r_t + gamma * ((1 - lambda) * V(s_t+1) + lambda * G_t+1), with G_t+1 = V(s_t+1) at a
     segment's end (eq. (17) and (18) of the paper; Schulman et al., arXiv 1506.02438).
 
     Args:
-        rewards: (R,). following: :func:`next_values`, (R,). lengths: rows per segment, (S,).
+        rewards: (R,). following: :func:`next_values`, (R, …). lengths: rows per segment, (S,).
         gamma, lambda_: the same for all, or those of each segment, (S,).
     """
     steps = int(lengths.max())
@@ -50,14 +52,23 @@ def lambda_returns(
     offset = torch.arange(steps, device=rewards.device)[:, None] - (steps - lengths)
     start = lengths.cumsum(0) - lengths
     index = (start + offset).clamp_min(0)
-    reward, value = rewards[index], following[index]
-    returns = torch.empty_like(reward)
+    value = following[index]
+    reward = _along(rewards[index], value)
+    gamma, lambda_ = (_along(own, value[0]) for own in (gamma, lambda_))
+    returns = torch.empty_like(value)
     running = value[-1]
     for t in range(steps - 1, -1, -1):
         running = reward[t] + gamma * ((1 - lambda_) * value[t] + lambda_ * running)
         returns[t] = running
     # Rows are segment-major, the aligned array is time-major.
-    return returns.T[(offset >= 0).T]
+    return returns.transpose(0, 1)[(offset >= 0).T]
+
+
+def _along(per_row: Any, values: Tensor) -> Any:
+    """A number, or one for each of some rows, in a shape to be multiplied with their values."""
+    if not isinstance(per_row, Tensor):
+        return per_row
+    return per_row.reshape(per_row.shape + (1,) * (values.dim() - per_row.dim()))
 
 
 def normalised(advantages: Tensor) -> Tensor:

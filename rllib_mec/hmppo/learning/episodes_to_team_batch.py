@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from ray.rllib.connectors.connector_v2 import ConnectorV2
 from ray.rllib.core.columns import Columns
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
+from rllib_mec.hmppo.action_codec import ActionCodec
+from rllib_mec.hmppo.groups import of_group
 from rllib_mec.hmppo.team import Team
 from rllib_mec.hmppo.team_batch import TeamBatch
 
@@ -38,7 +41,6 @@ class EpisodesToTeamBatch(ConnectorV2):
         def joined(name: str) -> dict[str, Floats]:
             return {a: np.concatenate([column[a][name] for column in columns]) for a in agents}
 
-        rewards = joined("rewards")
         observations = {
             a: np.concatenate([column[a]["observations"][:-1] for column in columns])
             for a in agents
@@ -49,7 +51,7 @@ class EpisodesToTeamBatch(ConnectorV2):
                 actions=joined("actions"),
                 log_probs=joined("log_probs"),
                 parameters=joined("parameters"),
-                rewards=np.stack(list(rewards.values())).mean(axis=0),
+                rewards=np.concatenate([self._reward(episode) for episode in episodes]),
                 lengths=np.array([len(episode) for episode in episodes]),
                 final_observations={
                     a: np.stack([column[a]["observations"][-1] for column in columns])
@@ -60,25 +62,49 @@ class EpisodesToTeamBatch(ConnectorV2):
         }
 
     def _columns(self, episode: MultiAgentEpisode) -> dict[str, dict[str, Floats]]:
+        return {
+            agent: self._of_group(agent, episode)
+            if agent in self.team.members
+            else self._of_one(agent, episode, self.team.codecs[agent])
+            for agent in self.team.agents
+        }
+
+    def _of_one(
+        self, agent: str, episode: MultiAgentEpisode, codec: ActionCodec
+    ) -> dict[str, Floats]:
         steps = len(episode)
+        own = episode.agent_episodes.get(agent)
+        if own is None or len(own) != steps:
+            taken = 0 if own is None else len(own)
+            raise ValueError(
+                f"{agent} acted in {taken} of {steps} steps of an episode: HMPPO needs every "
+                "agent to act in every step"
+            )
+        outputs = own.get_extra_model_outputs
+        return {
+            "observations": _rows(own.get_observations(), steps + 1),
+            "actions": codec.flatten(_stacked(own.get_actions())),
+            "log_probs": _rows(outputs(Columns.ACTION_LOGP), steps),
+            "parameters": _rows(outputs(Columns.ACTION_DIST_INPUTS), steps),
+        }
+
+    def _of_group(self, group: str, episode: MultiAgentEpisode) -> dict[str, Floats]:
+        """The members' columns as the group's, see :mod:`rllib_mec.hmppo.groups`."""
+        codec = self.team.member_codecs[group]
+        members = [self._of_one(agent, episode, codec) for agent in self.team.members[group]]
+        widths = {"actions": codec.action_widths, "parameters": codec.parameter_widths}
         columns = {}
-        for agent in self.team.agents:
-            own = episode.agent_episodes.get(agent)
-            if own is None or len(own) != steps:
-                taken = 0 if own is None else len(own)
-                raise ValueError(
-                    f"{agent} acted in {taken} of {steps} steps of an episode: HMPPO needs every "
-                    "agent to act in every step"
-                )
-            outputs = own.get_extra_model_outputs
-            columns[agent] = {
-                "observations": _rows(own.get_observations(), steps + 1),
-                "actions": self.team.codecs[agent].flatten(_stacked(own.get_actions())),
-                "log_probs": np.asarray(outputs(Columns.ACTION_LOGP), dtype=np.float32),
-                "parameters": _rows(outputs(Columns.ACTION_DIST_INPUTS), steps),
-                "rewards": np.asarray(own.get_rewards(), dtype=np.float32),
-            }
+        for name, first in members[0].items():
+            stacked = np.stack([own[name] for own in members], axis=1)
+            joined = of_group(torch.from_numpy(stacked), widths.get(name, [first.shape[-1]]))
+            columns[name] = joined.numpy()
         return columns
+
+    def _reward(self, episode: MultiAgentEpisode) -> Floats:
+        """The team's, (steps,)."""
+        every = [agent for name in self.team.agents for agent in self.team.ids(name)]
+        rewards = [episode.agent_episodes[agent].get_rewards() for agent in every]
+        return np.stack([np.asarray(own, dtype=np.float32) for own in rewards]).mean(axis=0)
 
 
 def _is_terminated(episode: MultiAgentEpisode) -> bool:

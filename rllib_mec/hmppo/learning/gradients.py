@@ -58,10 +58,10 @@ def actor_gradient(
     parameters, tape = actor.trace(values, rows[Columns.OBS], rows[Columns.ACTIONS])
     new = ActionDistribution(actor.codec, parameters)
     actions, advantages = rows[Columns.ACTIONS], rows[Postprocessing.ADVANTAGES]
-    log_ratio = new.log_prob(actions) - rows[Columns.ACTION_LOGP]
-    to_log_prob = policy_loss_gradient(log_ratio, advantages, coefficients.clip)
-    gradient = new.log_prob_gradient(actions) * to_log_prob[..., None]
-    share = 1.0 / advantages.shape[-1]
+    log_ratio = new.log_probs(actions) - rows[Columns.ACTION_LOGP]
+    to_log_probs = policy_loss_gradient(log_ratio, advantages, coefficients.clip)
+    gradient = new.pull_log_probs(actions, to_log_probs)
+    share = 1.0 / advantages.shape[-2]
     if coefficients.entropy is not None:
         gradient = gradient - new.entropy_gradient() * (coefficients.entropy * share)[..., None]
     old = None

@@ -203,7 +203,7 @@ class HMPPOTorchLearner(PPOTorchLearner):
             return config.vf_loss_coeff * loss
         codec = self.plan.team.codecs[module_id]
         new = ActionDistribution(codec, fwd_out[Columns.ACTION_DIST_INPUTS])
-        log_ratio = new.log_prob(batch[Columns.ACTIONS]) - batch[Columns.ACTION_LOGP]
+        log_ratio = new.log_probs(batch[Columns.ACTIONS]) - batch[Columns.ACTION_LOGP]
         surrogate = policy_loss(log_ratio, batch[Postprocessing.ADVANTAGES], config.clip_param)
         entropy = new.entropy().mean()
         entropy_coeff = self.entropy_coeff_schedulers_per_module[module_id].get_current_value()

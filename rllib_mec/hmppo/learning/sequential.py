@@ -7,7 +7,8 @@ have arrived,
     M_1 = A,    M_{k+1} = M_k · pi_new(a | s) / pi_old(a | s) of the k-th agent,
 
 so that it improves on what the team has become, not on what it was. PPO's clipped surrogate takes
-M for the advantage; the ratios within M are not clipped. pi_old is the policy that has sampled.
+M for the advantage; the ratios within M are not clipped, and are those of whole actions, also
+where an action has several parts with a clip each. pi_old is the policy that has sampled.
 
 In two things our teams are not those of that paper, whose agents decide at once and share A:
 
@@ -67,7 +68,7 @@ def in_turns(
     yield {mid: own for mid, own in rows.items() if mid not in agents[1:]}
     weights: Any = 1.0
     for before, agent in itertools.pairwise(agents):
-        weights = weights * ratios(networks[before], rows[before])
+        weights = weights * ratios(networks[before], rows[before])[..., None]
         own = rows[agent]
         weighted = weights * own[Postprocessing.ADVANTAGES]
         yield {agent: {**own, Postprocessing.ADVANTAGES: weighted}}
@@ -80,4 +81,5 @@ def ratios(actors: Stacked, rows: Mapping[str, Tensor]) -> Tensor:
     # In full precision, as that of the recorded probabilities.
     with torch.autocast(observations.device.type, enabled=False):
         new = ActionDistribution(actors.module.codec, actors.outputs(observations, actions))
-        return (new.log_prob(actions) - rows[Columns.ACTION_LOGP]).exp()
+        old = rows[Columns.ACTION_LOGP].sum(dim=-1)
+        return (new.log_prob(actions) - old).exp()

@@ -18,7 +18,12 @@ from rllib_mec.hmppo.team_batch import TeamBatch
 
 Observations = dict[str, Tensor]
 ModuleRows = dict[str, dict[str, Tensor]]
-"""Columns of each module's rows, (S, R, …), by module id and RLlib's column name."""
+"""Columns of each module's rows, (S, R, …), by module id and RLlib's column name.
+
+Log probabilities are those of each part of an action, (S, R, A). Advantages are (S, R, 1), and so
+are value targets; members of a group with a critic over their own observations have each their
+own, (S, R, A).
+"""
 
 
 @torch.no_grad()
@@ -48,10 +53,10 @@ def training_rows(
         inputs = plan.inputs(critic_id, observed)
         values = _values(networks[critic_id], inputs)
         final_values = [
-            critic.compute_values({Columns.OBS: plan.inputs(critic_id, own)})[:, 0]
+            plan.state_values(critic.compute_values({Columns.OBS: plan.inputs(critic_id, own)}))
             for critic, own in zip(critics, final, strict=True)
         ]
-        returns = _returns(learners, batches, values[..., 0], final_values)
+        returns = _returns(learners, batches, plan.state_values(values), final_values)
         if learners[0].should_module_be_updated(critic_id):
             for critic, own in zip(critics, returns, strict=True):
                 critic.track(own)
@@ -61,12 +66,13 @@ def training_rows(
             Postprocessing.VALUE_TARGETS: torch.stack(targets),
         }
         for agent in agents:
-            baseline = values[..., plan.baseline_point(agent)]
+            advantages = returns - plan.baselines(agent, values)
             rows[agent] = {
                 Columns.OBS: observed[agent],
                 Columns.ACTIONS: actions[agent],
                 Columns.ACTION_LOGP: log_probs[agent],
-                Postprocessing.ADVANTAGES: normalised(returns - baseline),
+                # Over all members alike: they share the actor that learns from them.
+                Postprocessing.ADVANTAGES: normalised(advantages.flatten(1)).view_as(advantages),
             }
     if learners[0].config.use_kl_loss:
         for agent, parameters in _stacked(learners, batches, "parameters").items():
@@ -112,7 +118,10 @@ def _returns(
     values: Tensor,
     final_values: Sequence[Tensor],
 ) -> Tensor:
-    """Lambda-returns, (S, R): the learners' segments one behind the other are as many segments."""
+    """Lambda-returns of states with values (S, R, …).
+
+    The learners' segments one behind the other are as many segments.
+    """
     columns = (
         torch.cat(
             [_tensor(getattr(b, name), own) for b, own in zip(batches, learners, strict=True)]
@@ -120,7 +129,9 @@ def _returns(
         for name in ("rewards", "lengths", "terminated")
     )
     rewards, lengths, terminated = columns
-    following = next_values(values.flatten(), lengths, torch.cat(list(final_values)), terminated)
+    following = next_values(
+        values.flatten(0, 1), lengths, torch.cat(list(final_values)), terminated
+    )
     discounts = ([getattr(own.config, name) for own in learners] for name in ("gamma", "lambda_"))
     segments = lengths.new_tensor([len(batch.lengths) for batch in batches])
     gamma, lambda_ = (

@@ -1,7 +1,11 @@
-"""An actor: one agent's policy network, from its observation to its action distribution."""
+"""An actor: one agent's policy network, from its observation to its action distribution.
+
+That of a group is one network that each member asks for itself.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,8 +15,16 @@ from torch import Tensor, nn
 
 from rllib_mec.hmppo.action_codec import CONTINUOUS, ActionCodec
 from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise, rllib_distribution
+from rllib_mec.hmppo.groups import joined_space
 from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads, choices_per_entity
-from rllib_mec.hmppo.modules.networks import MLP, EntityHeads, Network, Tape, Values
+from rllib_mec.hmppo.modules.networks import (
+    MLP,
+    EntityHeads,
+    MemberHeads,
+    Network,
+    Tape,
+    Values,
+)
 from rllib_mec.hmppo.modules.observation_filter import ObservationFilter
 
 
@@ -20,9 +32,14 @@ class Actor(TorchRLModule):
     """Maps observations (B, observation_size) to distribution parameters (B, num_parameters).
 
     Its ``model_config`` holds ``fcnet_hiddens``, ``fcnet_activation``, ``initial_log_std``,
-    ``num_entities`` (None for a plain MLP) and ``observation_filter``. Standard deviations do not
-    depend on the observation; with entities, all entities share them, so that no weight depends
-    on N.
+    ``num_entities`` (None for a plain MLP), ``num_parts`` (see
+    :class:`~rllib_mec.hmppo.action_codec.ActionCodec`), ``num_members`` (None for an agent that is
+    no group) and ``observation_filter``. Standard deviations do not depend on the observation; all
+    entities or members share them, so that no weight depends on how many there are.
+
+    The spaces of a group's actor are those of one member; observations and parameters may be those
+    of one member, or of all, laid out as :mod:`rllib_mec.hmppo.groups` says. What it makes of a
+    member depends on that member's observation alone.
 
     With ``autoregressive`` in it, entities choose one after the other: parameters are then those
     at the choices that were made, and need the actions; see
@@ -33,10 +50,14 @@ class Actor(TorchRLModule):
 
     def setup(self) -> None:
         config = self.model_config
-        self.codec = ActionCodec(self.action_space)
-        self.num_entities: int | None = config["num_entities"]
+        members: int | None = config.get("num_members")
+        space = joined_space(self.action_space, members) if members else self.action_space
+        self.codec = ActionCodec(space, parts=config.get("num_parts", 1))
+        # Members are entities that know nothing of each other.
+        self.num_entities: int | None = members or config["num_entities"]
         n = self.num_entities or 1
-        num_inputs = self.observation_space.shape[0] // n
+        num_inputs = math.prod(self.observation_space.shape) // (1 if members else n)
+        self.num_inputs = num_inputs
         num_outputs = self.codec.num_logits // n
         hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
         # Checkpoints of earlier versions have no such entry.
@@ -48,7 +69,8 @@ class Actor(TorchRLModule):
                 num_inputs, hidden, choices, activation, 0.01
             )
         elif self.num_entities:
-            self.network = EntityHeads(num_inputs, hidden, num_outputs, activation, 0.01)
+            heads = MemberHeads if members else EntityHeads
+            self.network = heads(num_inputs, hidden, num_outputs, activation, 0.01)
         else:
             self.network = MLP(num_inputs, [*hidden, num_outputs], activation, 0.01)
         self._std_sizes = [
@@ -72,12 +94,14 @@ class Actor(TorchRLModule):
         """
         n = self.num_entities or 1
         network, log_std = self._split(values)
-        inputs = observations.unflatten(-1, (n, -1)) if self.num_entities else observations
+        # Members may also be asked one at a time.
+        sets = (-1, self.num_inputs)
+        inputs = observations.unflatten(-1, sets) if self.num_entities else observations
         if isinstance(self.network, AutoregressiveHeads):
             outputs, tape = self.network.trace(network, inputs, actions)
         else:
             outputs, tape = self.network.trace(network, inputs)
-        outputs = outputs.unflatten(2, (n, -1)) if not self.num_entities else outputs
+        outputs = outputs if self.num_entities else outputs.unflatten(2, (1, -1))
         parts: list[Tensor] = []
         output, std = 0, 0
         for leaf, num_stds in zip(self.codec.leaves, self._std_sizes, strict=True):
@@ -86,7 +110,7 @@ class Actor(TorchRLModule):
             output += width
             if num_stds:
                 shared = log_std[:, None, std : std + num_stds]
-                shared = shared if n == 1 else shared.repeat(1, 1, n)
+                shared = shared if n == 1 else shared.repeat(1, 1, outputs.shape[2])
                 parts.append(shared.expand(-1, observations.shape[1], -1))
                 std += num_stds
         return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)), tape

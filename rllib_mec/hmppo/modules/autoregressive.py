@@ -56,7 +56,10 @@ def choosing_in_turn(team: Team) -> list[str]:
     """
     n = team.require_entities()
     agents = [
-        agent for agent in team.agents if choices_per_entity(team.codecs[agent], n) is not None
+        agent
+        for agent in team.agents
+        # Members of a group do not see each other's choices.
+        if agent not in team.members and choices_per_entity(team.codecs[agent], n) is not None
     ]
     if not agents:
         raise InputError(

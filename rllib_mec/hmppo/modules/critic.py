@@ -8,7 +8,8 @@ A :class:`CriticPlan` is one of three arrangements:
   value that returns bootstrap from.
 * ``joint_state``: one central network over {s1; s2} as printed in eq. (22) of the paper. If s2
   holds agent 1's action, the baseline of agent 1 depends on that action.
-* ``separate``: a network for each agent over its own observation: independent PPO.
+* ``separate``: a network for each agent over its own observation: independent PPO. That of a
+  group is applied to each member's own observation alone, and gives each member its own value.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class CriticPlan:
     Attributes:
         kind: one of :data:`CRITICS`.
         team: the team.
-        entity_shared: whether inputs keep the entities apart, (…, N, F) instead of (…, N * F).
+        entity_shared: whether inputs keep the entities apart, (…, N, F) instead of (…, N * F). The
+            members of groups are entities.
     """
 
     kind: str
@@ -53,7 +55,7 @@ class CriticPlan:
 
     @property
     def num_points(self) -> int:
-        """K, how many times a critic is evaluated on a step."""
+        """K, how many times a critic is evaluated on a step (by member, once for each)."""
         if self.kind == "decision_point":
             return max(self.team.decision_points.values()) + 1
         return 1
@@ -61,6 +63,21 @@ class CriticPlan:
     def baseline_point(self, agent: str) -> int:
         """The point whose value is the agent's baseline."""
         return self.team.decision_points[agent] if self.kind == "decision_point" else 0
+
+    def is_by_member(self, critic_id: str) -> bool:
+        """Whether a critic sees the members of a group one by one."""
+        return self.kind == "separate" and self.critics[critic_id][0] in self.team.members
+
+    def baselines(self, agent: str, values: Tensor) -> Tensor:
+        """The agent's baseline, (…, 1), or one for each member, of a critic's values (…, K)."""
+        if self.kind == "separate":
+            return values
+        point = self.baseline_point(agent)
+        return values[..., point : point + 1]
+
+    def state_values(self, values: Tensor) -> Tensor:
+        """What returns bootstrap from, (…, 1), or one for each member, of values (…, K)."""
+        return values if self.kind == "separate" else values[..., :1]
 
     @property
     def bootstraps_from_actions(self) -> bool:
@@ -75,6 +92,8 @@ class CriticPlan:
     def input_shape(self, critic_id: str) -> tuple[int, ...]:
         """Shape of a critic's input at one point: (S,), or (N, F) if ``entity_shared``."""
         size = sum(self.team.observation_size(agent) for agent in self.critics[critic_id])
+        if self.is_by_member(critic_id):
+            return (size // self.team.num_members(self.critics[critic_id][0]),)
         if not self.entity_shared:
             return (size + self.num_markers,)
         n = self.team.require_entities()
@@ -86,6 +105,10 @@ class CriticPlan:
         Args:
             observations: (…, observation_size) of each agent, slots filled in.
         """
+        if self.is_by_member(critic_id):
+            return observations[self.critics[critic_id][0]].unflatten(
+                -1, (-1, *self.input_shape(critic_id))
+            )
         points = [self._point_input(critic_id, observations, k) for k in range(self.num_points)]
         return torch.stack(points, dim=-1 - len(self.input_shape(critic_id)))
 

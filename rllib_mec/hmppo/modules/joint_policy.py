@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,15 @@ from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
 from torch import Tensor
 
 from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise
+from rllib_mec.hmppo.groups import by_member
 from rllib_mec.hmppo.team import Team
 
 
 class JointPolicy(MultiRLModule):
     """All actors of a team (and, on learners, the critics) as one RLlib module.
 
-    Its ``model_config["team"]`` is a :meth:`Team.to_dict`; module ids of actors are agent ids.
+    Its ``model_config["team"]`` is a :meth:`Team.to_dict`; module ids of actors are those of agents
+    and groups.
     """
 
     def setup(self) -> None:
@@ -49,8 +52,8 @@ class JointPolicy(MultiRLModule):
             generator: another random stream than the policy's own.
 
         Returns:
-            flat actions (B, size), their log probabilities (B,) and the distribution
-            parameters (B, num_parameters), of each agent.
+            flat actions (B, size), the log probabilities of their parts (B, A) and the
+            distribution parameters (B, num_parameters), of each agent.
         """
         team = self.team
         # float(): RLlib hands on observations of the environment's own type, such as bytes.
@@ -64,7 +67,7 @@ class JointPolicy(MultiRLModule):
             }
         actions, parameters = decide(team, self._decide, self.filtered(flat), noise)
         log_probs = {
-            agent: ActionDistribution(team.codecs[agent], parameters[agent]).log_prob(own)
+            agent: ActionDistribution(team.codecs[agent], parameters[agent]).log_probs(own)
             for agent, own in actions.items()
         }
         return actions, log_probs, parameters
@@ -91,24 +94,48 @@ class JointPolicy(MultiRLModule):
 
     def _forward_acting(self, batch: dict[str, Any], *, explore: bool) -> dict[str, Any]:
         # An agent can also be missing in some of a runner's environments only.
-        rows = {a: len(batch[a][Columns.OBS]) if a in batch else 0 for a in self.team.agents}
-        missing = [agent for agent in rows if rows[agent] < max(rows.values())]
+        team = self.team
+        rows = {
+            a: len(batch[a][Columns.OBS]) / team.num_members(a) if a in batch else 0
+            for a in team.agents
+        }
+        # Of a group, which lacks a member somewhere, not even a whole number of rows is left.
+        whole = math.ceil(max(rows.values()))
+        missing = [agent for agent in rows if rows[agent] < whole]
         if missing:
-            others = [agent for agent in rows if agent not in missing]
+            others = [agent for agent in rows if agent not in missing] or ["others of them"]
             raise ValueError(
                 f"{', '.join(missing)} did not observe in a step in which "
                 f"{', '.join(others)} did: HMPPO needs every agent to act in every step (an "
                 "environment that takes turns can be trained with RLlib's PPO)"
             )
-        observations = {agent: batch[agent][Columns.OBS] for agent in self.team.agents}
+        observations = {
+            # The members' rows of an environment come together, see OrderMembers.
+            agent: batch[agent][Columns.OBS].reshape(whole, -1)
+            for agent in team.agents
+        }
         actions, log_probs, parameters = self.act(observations, explore=explore)
         return {
-            agent: {
-                Columns.ACTIONS: self.team.codecs[agent].unflatten(actions[agent]),
-                Columns.ACTION_LOGP: log_probs[agent],
-                Columns.ACTION_DIST_INPUTS: parameters[agent],
-            }
-            for agent in self.team.agents
+            agent: self._outputs(agent, actions[agent], log_probs[agent], parameters[agent])
+            for agent in team.agents
+        }
+
+    def _outputs(
+        self, agent: str, actions: Tensor, log_probs: Tensor, parameters: Tensor
+    ) -> dict[str, Any]:
+        """What RLlib's runner is given for each of its agents that ``agent`` stands for."""
+        codec, count = self.team.codecs[agent], self.team.num_members(agent)
+        if agent in self.team.members:
+            actions = by_member(actions, codec.action_widths, count).flatten(0, 1)
+            parameters = by_member(parameters, codec.parameter_widths, count).flatten(0, 1)
+            log_probs = log_probs.flatten()
+            codec = self.team.member_codecs[agent]
+        elif codec.parts == 1:
+            log_probs = log_probs.squeeze(-1)  # as RLlib has it
+        return {
+            Columns.ACTIONS: codec.unflatten(actions),
+            Columns.ACTION_LOGP: log_probs,
+            Columns.ACTION_DIST_INPUTS: parameters,
         }
 
 

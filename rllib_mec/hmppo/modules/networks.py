@@ -1,4 +1,4 @@
-"""Networks: a plain MLP, and one small network shared by a set of entities.
+"""Networks: a plain MLP, and one small network shared by a set of entities or members of a group.
 
 Each has two forms. As an ``nn.Module`` it maps a batch, and autograd knows its gradient. By
 ``trace`` and ``pull`` it maps the batches of S networks at once, with the parameters given and
@@ -195,6 +195,32 @@ class EntityHeads(Network):
         to_encoded, head = self.head.pull_to_input(values[-2:], head_tape, gradient.flatten(1, 2))
         encoder = self.encoder.pull(values[:-2], encoder_tape, to_encoded.unflatten(1, sizes))
         return [*encoder, *head]
+
+
+class MemberHeads(Network):
+    """One MLP for each of N members by itself, with no context: (S, R, N, F) to (S, R, N, O)."""
+
+    def __init__(
+        self,
+        num_features: int,
+        hidden: Sequence[int],
+        num_outputs: int,
+        activation: str,
+        output_gain: float,
+    ) -> None:
+        super().__init__()
+        self.each = MLP(num_features, [*hidden, num_outputs], activation, output_gain)
+
+    @property
+    def last(self) -> nn.Linear:
+        return self.each.last
+
+    def trace(self, values: Values, x: Tensor) -> tuple[Tensor, Tape]:
+        y, tape = self.each.trace(values, x.flatten(1, 2))
+        return y.unflatten(1, x.shape[1:3]), tape
+
+    def pull(self, values: Values, tape: Tape, gradient: Tensor) -> list[Tensor]:
+        return self.each.pull(values, tape, gradient.flatten(1, 2))
 
 
 class EntityValue(Network):

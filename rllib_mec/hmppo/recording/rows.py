@@ -36,7 +36,8 @@ _OF_THE_STEP = {
 _OF_EACH_AGENT = {
     "observations": "flat observation before the step; slots of other agents' actions are empty",
     "actions": "flat action, before it is clipped to what the environment takes",
-    "log_probs": "log probability of the action under the policy that sampled it",
+    "log_probs": "log probability of the action under the policy that sampled it; a list where "
+    "each part of it has its own",
     "parameters": "parameters of that policy's action distribution",
     "final_observations": "flat observation after the segment's last step; null in other rows",
 }
@@ -99,7 +100,10 @@ def table_of(batch: TeamBatch, first_segment: int) -> pa.Table:
     for agent in batch.observations:
         columns[f"observations/{agent}"] = _vectors(batch.observations[agent])
         columns[f"actions/{agent}"] = _vectors(batch.actions[agent])
-        columns[f"log_probs/{agent}"] = _floats(batch.log_probs[agent])
+        # One number where the action is one whole, as recordings had it before there were parts.
+        parts = batch.log_probs[agent]
+        whole = parts.shape[1] == 1
+        columns[f"log_probs/{agent}"] = _floats(parts[:, 0]) if whole else _vectors(parts)
         columns[f"parameters/{agent}"] = _vectors(batch.parameters[agent])
         final = batch.final_observations[agent]
         columns[f"final_observations/{agent}"] = _vectors_at(ends, final, len(batch))
@@ -155,7 +159,9 @@ def batch_of(table: pa.Table, agents: list[str], place: str) -> TeamBatch:
     return TeamBatch(
         observations=of_each_agent("observations"),
         actions=of_each_agent("actions"),
-        log_probs=of_each_agent("log_probs"),
+        log_probs={
+            agent: own.reshape(len(table), -1) for agent, own in of_each_agent("log_probs").items()
+        },
         parameters=of_each_agent("parameters"),
         rewards=_array(table["rewards"]),
         lengths=lengths,
@@ -173,11 +179,16 @@ def _types(agents: list[str]) -> Mapping[str, str]:
     """The type of each column, in words."""
     of_the_step = {"segment": "int64", "step": "int64", "terminated": "bool", "rewards": "float"}
     of_an_agent = dict.fromkeys(_OF_EACH_AGENT, "fixed_size_list<float>")
-    of_an_agent |= {"log_probs": "float", "final_observations": "list<float>"}
+    of_an_agent |= {
+        "log_probs": "float or fixed_size_list<float>",
+        "final_observations": "list<float>",
+    }
     return of_the_step | {f"{n}/{a}": kind for n, kind in of_an_agent.items() for a in agents}
 
 
 def _is(found: pa.DataType, kind: str) -> bool:
+    if " or " in kind:
+        return any(_is(found, one) for one in kind.split(" or "))
     if kind == "fixed_size_list<float>":
         return pa.types.is_fixed_size_list(found) and pa.types.is_float32(found.value_type)
     if kind == "list<float>":

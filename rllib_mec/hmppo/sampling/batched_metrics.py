@@ -29,12 +29,15 @@ def count_steps(runner: Any, env_steps: int, episodes: int) -> None:
     if episodes:
         log(names.NUM_EPISODES, episodes, reduce="sum")
         log(names.NUM_EPISODES_LIFETIME, episodes, reduce="lifetime_sum")
-    for agent in runner.module.team.agents:
-        # Every agent acts in every step, through a module of the same id.
-        log((names.NUM_AGENT_STEPS_SAMPLED, agent), env_steps, reduce="sum")
-        log((names.NUM_AGENT_STEPS_SAMPLED_LIFETIME, agent), env_steps, reduce="lifetime_sum")
-        log((names.NUM_MODULE_STEPS_SAMPLED, agent), env_steps, reduce="sum")
-        log((names.NUM_MODULE_STEPS_SAMPLED_LIFETIME, agent), env_steps, reduce="lifetime_sum")
+    team = runner.module.team
+    for module in team.agents:
+        # Every agent acts in every step, through a module of the same id or of its group's.
+        for agent in team.ids(module):
+            log((names.NUM_AGENT_STEPS_SAMPLED, agent), env_steps, reduce="sum")
+            log((names.NUM_AGENT_STEPS_SAMPLED_LIFETIME, agent), env_steps, reduce="lifetime_sum")
+        steps = env_steps * team.num_members(module)
+        log((names.NUM_MODULE_STEPS_SAMPLED, module), steps, reduce="sum")
+        log((names.NUM_MODULE_STEPS_SAMPLED_LIFETIME, module), steps, reduce="lifetime_sum")
 
 
 def log_episodes(
@@ -53,7 +56,8 @@ def log_episodes(
     # RLlib smooths over episodes, and merges what several runners log.
     smoothing = config.metrics_num_episodes_for_smoothing / (config.num_env_runners or 1)
     window = max(1, math.ceil(smoothing / runner.num_envs))
-    agents = runner.module.team.agents
+    team = runner.module.team
+    agents = [agent for name in team.agents for agent in team.ids(name)]
     mean = float(returns.mean())
     # RLlib's return of an episode is the sum over its agents, who share the reward.
     runner.metrics.log_dict(
@@ -63,7 +67,9 @@ def log_episodes(
             names.EPISODE_DURATION_SEC_MEAN: seconds,
             names.EPISODE_AGENT_RETURN_MEAN: dict.fromkeys(agents, mean),
             names.EPISODE_AGENT_STEPS: dict.fromkeys(agents, length),
-            names.EPISODE_MODULE_RETURN_MEAN: dict.fromkeys(agents, mean),
+            names.EPISODE_MODULE_RETURN_MEAN: {
+                name: mean * team.num_members(name) for name in team.agents
+            },
             EPISODE_METRICS: {name: float(value.mean()) for name, value in reported.items()},
         },
         window=window,

@@ -64,7 +64,7 @@ class Recorder:
         drawn = {a: _tensor_rows([step[a] for step in parameters]) for a in agents}
         # All at once: for each step it would cost as much as acting does.
         log_probs = {
-            a: ActionDistribution(self.team.codecs[a], drawn[a]).log_prob(acted[a]).numpy()
+            a: ActionDistribution(self.team.codecs[a], drawn[a]).log_probs(acted[a]).numpy()
             for a in agents
         }
         rewarded = self._rows(rewards).astype(np.float32)

@@ -1,0 +1,100 @@
+"""Groups of alike agents: their members' spaces, actions and parameters laid out as one agent's.
+
+A group has what its A members have, member by member within each leaf of a space: the first
+member's entries, then the second's, and so on. So a group is what an agent of A entities is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from rllib_mec.errors import InputError
+
+Members = Mapping[str, tuple[str, ...]]
+
+
+def members_of(env: Any) -> dict[str, tuple[str, ...]]:
+    """Returns the groups that an environment declares, ``{group: members}``.
+
+    Raises:
+        InputError: a group is empty or goes by the id of an agent, or a member is no agent, is in
+            two groups, or differs from the others in its spaces.
+    """
+    groups = {name: tuple(ids) for name, ids in (getattr(env, "agent_groups", None) or {}).items()}
+    agents = list(env.possible_agents)
+    seen: set[str] = set()
+    for name, ids in groups.items():
+        where = f"agent_groups[{name}]"
+        if not ids:
+            raise InputError(f"{where} = (): expected at least one agent")
+        if name in agents:
+            raise InputError(f"{where}: expected a name that no agent has")
+        for agent in ids:
+            if agent not in agents:
+                raise InputError(f"{where} names {agent!r}: expected one of {agents}")
+            if agent in seen:
+                raise InputError(f"{where} names {agent!r}, which is already in a group")
+            seen.add(agent)
+            for what in ("observation", "action"):
+                own, first = (getattr(env, f"get_{what}_space")(a) for a in (agent, ids[0]))
+                if own != first:
+                    raise InputError(
+                        f"{where}: {what} space of {agent} = {own}: expected that of {ids[0]}, "
+                        f"{first}"
+                    )
+    return groups
+
+
+class ModuleOfMember:
+    """RLlib's mapping of agents to modules: members of a group have one, under the group's name."""
+
+    def __init__(self, members: Members) -> None:
+        self._group_of = {agent: group for group, ids in members.items() for agent in ids}
+
+    def __call__(self, agent_id: str, episode: Any = None, **kwargs: Any) -> str:
+        return self._group_of.get(agent_id, agent_id)
+
+
+def joined_space(space: gym.Space, count: int) -> gym.Space:
+    """Returns the action space of ``count`` members, each with ``space``, as one.
+
+    >>> joined_space(gym.spaces.Discrete(3), 2)
+    MultiDiscrete([3 3])
+    """
+    if isinstance(space, gym.spaces.Dict):
+        return gym.spaces.Dict({k: joined_space(own, count) for k, own in space.spaces.items()})
+    if isinstance(space, gym.spaces.Tuple):
+        return gym.spaces.Tuple([joined_space(own, count) for own in space.spaces])
+    if isinstance(space, gym.spaces.Box):
+        low, high = (np.tile(bound.ravel(), count) for bound in (space.low, space.high))
+        return gym.spaces.Box(low, high, dtype=space.dtype)  # type: ignore[arg-type]
+    if isinstance(space, gym.spaces.MultiBinary):
+        return gym.spaces.MultiBinary(math.prod(space.shape) * count)
+    if isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
+        sizes = space.n if isinstance(space, gym.spaces.Discrete) else space.nvec
+        nvec, start = (np.tile(np.ravel(own), count) for own in (sizes, space.start))
+        return gym.spaces.MultiDiscrete(nvec, start=start)
+    return space  # which the codec refuses, naming the agent
+
+
+def by_member(joined: Tensor, widths: Sequence[int], count: int) -> Tensor:
+    """Returns each member's vector, (…, A, P / A), of a group's, (…, P).
+
+    Args:
+        widths: entries of each block that lies member by member, summing to P.
+    """
+    blocks = [block.unflatten(-1, (count, -1)) for block in joined.split(list(widths), dim=-1)]
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
+
+
+def of_group(single: Tensor, widths: Sequence[int]) -> Tensor:
+    """The inverse of :func:`by_member`, with the widths of one member."""
+    blocks = [block.flatten(-2) for block in single.split(list(widths), dim=-1)]
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
