@@ -145,7 +145,7 @@ def test_senseless_values_are_refused_by_name(overrides, message):
     ("source", "message"),
     [
         ("publishd", "unknown scenario 'publishd': did you mean 'published'?"),
-        ("urban", "unknown scenario 'urban': expected one of field, published, published-8bit"),
+        ("urban", "unknown scenario 'urban': expected one of field, field-64ue, published"),
         (7, "unknown scenario 7: expected one of"),
         ({"num_ue": 3}, "unknown scenario key 'num_ue': did you mean 'num_ues'?"),
         ({"base": "publishd"}, "unknown scenario 'publishd': did you mean 'published'?"),
