@@ -109,7 +109,7 @@ class Greedy(_SystemPolicy):
         greedy.check(self.scenario)
 
     def decide(self, env: BatchedMECEnv) -> tuple[Bools, Floats]:
-        return greedy.best_actions(self.scenario, env.simulator.tasks, env.simulator.cached)
+        return greedy.best_actions(self.scenario, env.simulator.situation)
 
 
 POLICIES: dict[str, type[Random] | type[_SystemPolicy]] = {
