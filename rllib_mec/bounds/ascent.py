@@ -10,8 +10,8 @@ from rllib_mec.system.radio import Bools, Floats
 
 _ROUNDS = 120
 
-_HALVING = 3
-"""Rounds after which the steps of the ascent are half as long; after twice as many, a third."""
+_HALVING = 1.5
+"""Rounds after which the steps of the ascent are half as long; after twice that, a third."""
 
 _KJ = 0.02
 """Unit of the prices: how long their steps are beside those of the weights."""
