@@ -51,6 +51,14 @@ ALGORITHMS: dict[str, Entry] = {
     "greedy": Entry(
         "rllib_mec.baselines:GreedyConfig", "best joint action for this step's reward, state known"
     ),
+    "greedy-observed": Entry(
+        "rllib_mec.baselines:GreedyObservedConfig",
+        "the same, the coming channels expected instead of known",
+    ),
+    "greedy-coordinate": Entry(
+        "rllib_mec.baselines:GreedyCoordinateConfig",
+        "UE after UE takes what is best for this step's reward, state known, any number of UEs",
+    ),
 }
 """What `run:` may name; each object is an ``AlgorithmConfig`` class."""
 

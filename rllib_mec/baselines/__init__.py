@@ -5,6 +5,8 @@ from rllib_mec.baselines.algorithm import (
     BaselineConfig,
     BestRetentionConfig,
     GreedyConfig,
+    GreedyCoordinateConfig,
+    GreedyObservedConfig,
     HoldConfig,
     RandomConfig,
 )
@@ -16,6 +18,8 @@ __all__ = [
     "BaselineConfig",
     "BestRetentionConfig",
     "GreedyConfig",
+    "GreedyCoordinateConfig",
+    "GreedyObservedConfig",
     "HoldConfig",
     "IPPOConfig",
     "RandomConfig",

@@ -154,3 +154,27 @@ class GreedyConfig(BaselineConfig):
     """Configures :class:`Greedy`."""
 
     algorithm = Greedy
+
+
+class GreedyObserved(Baseline):
+    """Greedy that expects the coming channels instead of knowing them."""
+
+    policy = "greedy-observed"
+
+
+class GreedyObservedConfig(BaselineConfig):
+    """Configures :class:`GreedyObserved`."""
+
+    algorithm = GreedyObserved
+
+
+class GreedyCoordinate(Baseline):
+    """Greedy, UE after UE, for any number of UEs."""
+
+    policy = "greedy-coordinate"
+
+
+class GreedyCoordinateConfig(BaselineConfig):
+    """Configures :class:`GreedyCoordinate`."""
+
+    algorithm = GreedyCoordinate

@@ -22,6 +22,7 @@ import numpy as np
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
 from rllib_mec.system.emulator import highest_useful_retention
+from rllib_mec.system.parts import PARTS
 from rllib_mec.system.quality import complexity_factor, perplexity_of_retention
 from rllib_mec.system.radio import Floats, download_delay
 from rllib_mec.system.tasks import Episode
@@ -33,6 +34,12 @@ def check(scenario: Scenario) -> None:
     Raises:
         InputError: names the field, its value and what was expected.
     """
+    on = [part for part in PARTS if getattr(scenario, part) is not None]
+    if on:
+        raise InputError(
+            f"best-retention: scenario {scenario.name} has {', '.join(on)}: expected a scenario "
+            "without such parts (hold takes any)"
+        )
     if scenario.perplexity_coefficients[0] <= 0:
         raise InputError(
             f"best-retention: perplexity_coefficients = {list(scenario.perplexity_coefficients)}: "

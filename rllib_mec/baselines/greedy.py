@@ -2,41 +2,45 @@
 
 Greedy knows more than the agents do: the channels and powers of the coming tasks. It knows nothing
 of later steps, so it neither saves a download for a better channel nor invests in an emulator
-that pays back later.
+that pays back later, nor does it save its battery.
 
-The best action is found exactly. Every UE keeps its emulator, downloads one of retention E, or
-trains on the server. With d UEs downloading, UE i downloads in a_i(d) E seconds; with k UEs
-uploading, UE i uploads in u_i(k) seconds. Under a cap tau on the delay a downloader's best
-retention is min(tau / a_i, E*), where E* is the best retention of all, and f decreases up to it.
-So for each of the 2^N sets of downloaders the cost is convex in tau, and the servers are those who
-gain most among the k at most that keep under the cap; tau need only be tried where the cost of
-the downloads is stationary or has a kink (a_i E*), and at each u_i(k).
+The best action is found within :data:`TOLERANCE`. A set of UEs to serve, of which all 2^N are
+tried, fixes their cost and delay, the server's queue included, and that of adapters. Let at most d
+of the others download, while sharing the downlink by d, under a cap tau on the delay. Then each has
+its best E, and those download who gain most: the cost C(tau) is known, and never rises with tau.
+So on [s, t] no action costs less than omega s + C(t), and branch and bound over tau, for all sets
+and d at once, finds the least cost whatever the shape of the quality curves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rllib_mec.baselines.choices import NEVER, Choices
+from rllib_mec.baselines.emulator_costs import EmulatorCosts
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
 from rllib_mec.system.emulator import highest_useful_retention
-from rllib_mec.system.quality import complexity_factor, perplexity_of_retention
-from rllib_mec.system.radio import Bools, Floats, download_delay, upload_delay
-from rllib_mec.system.tasks import Tasks
+from rllib_mec.system.radio import Bools, Floats, Ints
+from rllib_mec.system.rows import Rows
+from rllib_mec.system.step import Situation
 
 MAX_UES = 12
-"""The 2^N sets of downloaders are all tried."""
+"""The 2^N sets of UEs to serve are all tried."""
 
-_NEVER = 1e6
-"""Cost of keeping an emulator that is not there."""
+TOLERANCE = 1e-5
+"""What the best action's reward may exceed the one found by at most; it hardly ever does."""
 
-Ints = NDArray[np.intp]
+_CHUNK = 200_000
+"""Numbers in the arrays of all sets, (situations, sets, UEs)."""
 
-_CHUNK = 4_000_000
-"""Numbers in the largest array, (environments, sets, UEs)."""
+_NODES = 100_000
+"""Intervals of caps that are split at once."""
+
+_POLISH_ROUNDS, _POLISH_REACH = 45, 0.05
+"""Thirds that are cut off around the best cap, and from how far, in parts of it."""
 
 
 def check(scenario: Scenario) -> None:
@@ -46,203 +50,218 @@ def check(scenario: Scenario) -> None:
         InputError: names the field, its value and what was expected.
     """
     if scenario.num_ues > MAX_UES:
-        raise InputError(f"greedy: num_ues = {scenario.num_ues}: expected at most {MAX_UES}")
+        raise InputError(
+            f"greedy: num_ues = {scenario.num_ues}: expected at most {MAX_UES} "
+            "(greedy-coordinate takes any number)"
+        )
     if scenario.downlink_sharing != "downloading":
         raise InputError(
             f"greedy: downlink_sharing = {scenario.downlink_sharing!r}: expected 'downloading'"
         )
-    if scenario.perplexity_coefficients[0] <= 0:
-        raise InputError(
-            f"greedy: perplexity_coefficients = {list(scenario.perplexity_coefficients)}: "
-            "expected a convex f(E), a > 0"
-        )
 
 
-def best_actions(scenario: Scenario, tasks: Tasks, cached: Floats) -> tuple[Bools, Floats]:
+def best_actions(scenario: Scenario, situation: Situation) -> tuple[Bools, Floats]:
     """Returns the server decisions z and the retentions E, (B, N) each.
 
     A UE that keeps its emulator gets E = its cached retention.
-
-    Args:
-        tasks: the coming tasks, (B, N) each. cached: see :func:`rllib_mec.system.step.step`.
     """
-    n = cached.shape[-1]
-    server = np.zeros(cached.shape, dtype=bool)
-    retention = cached.copy()
-    open_rows = np.flatnonzero(_may_change(scenario, tasks, cached))
-    chunk = max(_CHUNK // (n << n), 1)
-    for start in range(0, len(open_rows), chunk):
-        rows = open_rows[start : start + chunk]
-        server[rows], retention[rows] = _Search(scenario, tasks.take(rows), cached[rows]).run()
+    envs, ues = situation.cached.shape
+    server = np.zeros((envs, ues), dtype=bool)
+    retention = situation.cached.copy()
+    chunk = max(_CHUNK // (ues << ues), 1)
+    for start in range(0, envs, chunk):
+        rows = slice(start, start + chunk)
+        search = _Search(Choices(scenario, situation.take(rows)))
+        served, chosen = search.run()
+        held = np.where(situation.cached[rows] > 0, situation.cached[rows], search.emulators.low)
+        server[rows] = served
+        # What the UEs on the server are told changes nothing.
+        idle = np.where(served, highest_useful_retention(scenario), held)
+        retention[rows] = np.where(chosen > 0, chosen, idle)
     return server, retention
 
 
-def _may_change(scenario: Scenario, tasks: Tasks, cached: Floats) -> Bools:
-    """Tells where keeping every emulator may not be best, (B,): a bound that saves most searches.
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Nodes(Rows):
+    """Intervals of caps, (n,) each.
 
-    The most that all UEs together can gain is set against the shortest delay of a single change.
+    row: the situation. served: the set of UEs to serve. downloads: d, how many may download.
+    low, high: of the cap in s. cost: C(high).
     """
-    weight, kept, served = _perplexity_costs(scenario, tasks, cached)
-    best = perplexity_of_retention(scenario, np.array(highest_useful_retention(scenario)))
-    gain = np.maximum(kept - np.minimum(served, weight * best), 0.0).sum(axis=-1)
-    alone = (tasks.data_mb, tasks.power_w, tasks.gain)
-    upload = _shared_by(1, upload_delay, scenario, *alone).min(axis=-1)
-    download = _shared_by(1, _full_download, scenario, tasks.gain).min(axis=-1)
-    delay = np.minimum(upload, scenario.retention[0] * download)
-    return gain > -scenario.delay_weight_per_s * delay
 
-
-def _perplexity_costs(
-    scenario: Scenario, tasks: Tasks, cached: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Cost of f = 1, of keeping the emulator and of the server, (B, N) each."""
-    n = cached.shape[-1]
-    weight = -scenario.perplexity_weight / n * complexity_factor(scenario, tasks.complexity)
-    kept = np.where(cached > 0, weight * perplexity_of_retention(scenario, cached), _NEVER)
-    return weight, kept, weight * perplexity_of_retention(scenario, np.array(1.0))
+    row: Ints
+    served: Ints
+    downloads: Ints
+    low: Floats
+    high: Floats
+    cost: Floats
 
 
 class _Search:
-    """The search in B environments at once. UEs are in the order of what the server gains them.
+    """The search in B situations at once. Axes: b situation, m set of UEs to serve, i UE."""
 
-    Costs are minus rewards. Axes: b environment, m set of downloaders, i UE.
-    """
-
-    def __init__(self, scenario: Scenario, tasks: Tasks, cached: Floats) -> None:
-        self.scenario = scenario
-        num_envs, n = cached.shape
-        weight, kept, served = _perplexity_costs(scenario, tasks, cached)
-        self.order = np.argsort(served - kept, axis=-1)
-        self.weight, self.kept, self.cached = map(self._sorted, (weight, kept, cached))
-        self.gain = self.kept - self._sorted(served)
-        self.delay_weight = -scenario.delay_weight_per_s
-        self.best_retention = highest_useful_retention(scenario)
-        self.sets: Bools = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
-        count = self.sets.sum(axis=-1)
-        channel, power, data = map(self._sorted, (tasks.gain, tasks.power_w, tasks.data_mb))
-        self.uploads = np.stack(
-            [_shared_by(k, upload_delay, scenario, data, power, channel) for k in range(1, n + 1)]
-        )  # [k, b, i]
-        seconds = np.stack(
-            [_shared_by(max(d, 1), _full_download, scenario, channel) for d in range(n + 1)], axis=1
-        )
-        self.seconds = seconds[:, count]  # [b, m, i], per unit of retention
-        self.cost = np.full(num_envs, np.inf)
-        self.server = np.zeros((num_envs, n), dtype=bool)
-        self.retention = self.cached.copy()
+    def __init__(self, choices: Choices) -> None:
+        self.choices = choices
+        self.emulators = EmulatorCosts(choices)
+        envs, ues = choices.active.shape
+        self.sets: Bools = (np.arange(1 << ues)[:, None] >> np.arange(ues) & 1).astype(bool)
+        self._fixed()
+        self.cost = np.full(envs, np.inf)
+        self.server = np.zeros((envs, ues), dtype=bool)
+        self.retention = np.zeros((envs, ues))  # of a new emulator; 0: none
+        self._place = [np.zeros(envs, dtype=np.intp) for _ in range(2)]  # of the best: m, d
+        self._cap = np.full(envs, np.nan)
 
     def run(self) -> tuple[Bools, Floats]:
-        everywhere = np.arange(len(self.cost))
-        n = self.cached.shape[-1]
-        for cap in self._layer_caps() if self._layers else self._stationary_caps():
-            self._try(everywhere, cap, range(n + 1))
-        # No cost is below what each UE could have at best, and the delay.
-        best_quality = self.weight * perplexity_of_retention(
-            self.scenario, np.array(self.best_retention)
-        )
-        floor = np.minimum(np.minimum(self.kept, self.kept - self.gain), best_quality).sum(axis=-1)
-        for k in range(1, n + 1):
-            for ue in range(n):
-                upload = self.uploads[k - 1, :, ue]
-                rows = np.flatnonzero(floor + self.delay_weight * upload < self.cost)
-                if len(rows):
-                    cap = np.repeat(upload[rows, None], len(self.sets), axis=1)
-                    self._try(rows, cap, range(k, k + 1))
-        server, retention = np.empty_like(self.server), np.empty_like(self.retention)
-        np.put_along_axis(server, self.order, self.server, axis=-1)
-        np.put_along_axis(retention, self.order, self.retention, axis=-1)
-        return server, retention
+        """Returns z, and E where there is a download, else 0, (B, N) each."""
+        self._without_downloads()
+        nodes = self._roots()
+        # The ends may be the best caps (low is the server's delay); no interval has them inside.
+        for start in range(0, len(nodes.row), _NODES):
+            part = nodes.take(slice(start, start + _NODES))
+            self._try(part, part.low)
+            self._try(part, part.high)
+        while len(nodes.row):
+            nodes = self._split(nodes)
+        self._polish()
+        return self.server, self.retention
 
-    @property
-    def _layers(self) -> bool:
-        return self.scenario.emulator_action == "layers"
+    def _fixed(self) -> None:
+        """What the set of UEs to serve fixes, [b, m] each."""
+        choices = self.choices
+        served = self.sets[None] & choices.active[:, None]  # [b, m, i]
+        self._local = ~served & choices.active[:, None]
+        count, self._locals = served.sum(axis=-1), self._local.sum(axis=-1)
+        rows = np.arange(len(served))[:, None]
+        queue = np.where(served, choices.queue_s[:, None], 0.0)
+        if choices.queue_shared:
+            queue = queue.sum(axis=-1, keepdims=True)
+        seconds = choices.served_s[rows, count] + queue
+        self._served_s = np.where(served, seconds, 0.0).max(axis=-1)
+        cost = np.where(served, choices.served_cost[rows, count], 0.0)
+        self._base = (
+            cost + np.where(self._local, choices.local_cost[rows, self._locals], 0.0)
+        ).sum(axis=-1)
+        # Sets that differ in UEs without a task are the same.
+        self._base[(self.sets[None] & ~choices.active[:, None]).any(axis=-1)] = np.inf
+        self._local_s = np.where(self._local, choices.local_s[rows, self._locals], 0.0)
 
-    def _stationary_caps(self) -> Iterator[Floats]:
-        """Where the cost of the downloads is stationary, if those from UE j on feel the cap."""
-        low, best = self.scenario.retention[0], self.best_retention
-        a, b, _ = self.scenario.perplexity_coefficients
-        slowest = np.where(self.sets, self.seconds, 0.0).max(axis=-1)
-        for ue in range(self.cached.shape[-1]):
-            capped = self.sets & (self.seconds >= self.seconds[..., ue, None])
-            per_second = np.where(capped, self.weight[:, None] / self.seconds, 0.0)
-            linear = b * per_second.sum(axis=-1) + self.delay_weight
-            square = 2 * a * (per_second / self.seconds).sum(axis=-1)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                cap = np.where(square > 0, -linear / square, 0.0)
-            yield np.clip(cap, low * slowest, best * slowest)
-            # Where f still falls at the best retention, UE j's cost has a kink there.
-            yield np.clip(best * self.seconds[..., ue], low * slowest, best * slowest)
+    def _without_downloads(self) -> None:
+        """All sets whose other UEs keep their emulators."""
+        choices = self.choices
+        cost = self._base + np.where(self._local, choices.kept_cost[:, None], 0.0).sum(axis=-1)
+        seconds = np.where(self._local, choices.kept_s[:, None], 0.0) + self._local_s
+        cost += choices.delay_weight * np.maximum(self._served_s, seconds.max(axis=-1))
+        chosen = cost.argmin(axis=-1)
+        rows = np.arange(len(cost))
+        self.cost = cost[rows, chosen]
+        self.server = self.sets[chosen]
 
-    def _layer_caps(self) -> Iterator[Floats]:
-        """Where a download's number of layers changes, and no delay at all."""
-        low, high = self.scenario.layer_bounds
-        yield np.zeros(self.seconds.shape[:2])
-        for ue in range(self.cached.shape[-1]):
-            for layers in range(low, high + 1):
-                yield self.seconds[..., ue] * (layers / self.scenario.num_layers)
+    def _roots(self) -> _Nodes:
+        """The intervals of all sets and d that may hold something better."""
+        choices, emulators = self.choices, self.emulators
+        # Without any cap, those download who gain most.
+        gain = np.maximum(choices.kept_cost - emulators.best_cost, 0.0)
+        gain = np.where(self._local, gain[:, None], 0.0)
+        most = np.cumsum(-np.sort(-gain, axis=-1), axis=-1)
+        kept = self._base + np.where(self._local, choices.kept_cost[:, None], 0.0).sum(axis=-1)
+        must = self._local & (choices.kept_cost >= NEVER)[:, None]
+        parts = []
+        for d in range(1, self.sets.shape[-1] + 1):
+            slowness = (d * choices.download_s + choices.train_s)[:, None]
+            seconds = np.where(self._local, slowness * emulators.low + self._local_s, np.inf)
+            low = np.where(must, seconds, seconds.min(axis=-1, keepdims=True)).max(axis=-1)
+            enough = self._locals >= d
+            low = np.where(enough, np.maximum(self._served_s, low), 0.0)
+            cost = kept - most[..., d - 1]
+            bound = choices.delay_weight * low + cost
+            row, served = np.nonzero(enough & (bound < self.cost[:, None] - TOLERANCE))
+            local = self._local[row, served]
+            longest = (
+                np.maximum(choices.kept_s[row], (slowness[:, 0] * emulators.best)[row])
+                + self._local_s[row, served]
+            )
+            high = np.where(local, longest, 0.0).max(axis=-1)
+            at = row, served
+            high = np.maximum(high, low[at])
+            parts.append(_Nodes(row, served, np.full(len(row), d), low[at], high, cost[at]))
+        return _joined(parts)
 
-    def _try(self, rows: Ints, cap: Floats, servers: range) -> None:
-        """Caps the delay of the environments ``rows`` at ``cap`` s, (rows, M).
+    def _split(self, nodes: _Nodes) -> _Nodes:
+        """Tries the middle of each interval; returns the halves that may hold something better."""
+        parts = []
+        for start in range(0, len(nodes.row), _NODES):
+            part = nodes.take(slice(start, start + _NODES))
+            middle = (part.low + part.high) / 2
+            cost, seconds = self._try(part, middle)
+            parts.append(dataclasses.replace(part, high=np.minimum(middle, seconds), cost=cost))
+            parts.append(dataclasses.replace(part, low=middle))
+        halves = _joined(parts)
+        bound = self.choices.delay_weight * halves.low + halves.cost
+        # Shorter intervals cannot be told apart by rounding.
+        open_ = halves.high - halves.low > 1e-12 * halves.high
+        return halves.take(open_ & (bound < self.cost[halves.row] - TOLERANCE))
 
-        Args:
-            servers: how many UEs at most may use the server, one number after the other.
-        """
-        cost, retention = self._downloads(rows, cap)
-        cost += self.delay_weight * cap
-        for k in servers:
-            self._offer(rows, cap, cost, retention, k)
+    def _try(self, nodes: _Nodes, cap: Floats) -> tuple[Floats, Floats]:
+        """Returns C(cap) and the delay there, (n,) each, and keeps what beats the best so far."""
+        choices, row = self.choices, nodes.row
+        at = row, nodes.served
+        local, extra = self._local[at], self._local_s[at]
+        slowness = nodes.downloads[:, None] * choices.download_s[row] + choices.train_s[row]
+        room = cap[:, None] - extra
+        retention, new = self.emulators.up_to(row, room / slowness)
+        kept_s = choices.kept_s[row]
+        kept = np.where(kept_s <= room * (1 + 1e-12), choices.kept_cost[row], NEVER)
+        gain = np.where(local, kept - new, 0.0)
+        order = np.argsort(-gain, axis=-1)
+        ranked = np.empty_like(order)
+        np.put_along_axis(ranked, order, np.arange(order.shape[-1])[None], axis=-1)
+        downloads = (gain > 0) & (ranked < nodes.downloads[:, None])
+        cost = self._base[at] + np.where(local, np.where(downloads, new, kept), 0.0).sum(axis=-1)
+        seconds = np.where(downloads, slowness * retention, kept_s) + extra
+        delay = np.maximum(self._served_s[at], np.where(local, seconds, 0.0).max(axis=-1))
+        self._offer(nodes, cap, cost + choices.delay_weight * delay, downloads * retention)
+        return cost, delay
 
-    def _downloads(self, rows: Ints, cap: Floats) -> tuple[Floats, Floats]:
-        """Returns the perplexity's cost with no server, (rows, M), and retentions.
+    def _offer(self, nodes: _Nodes, cap: Floats, total: Floats, retention: Floats) -> None:
+        least = self.cost.copy()
+        np.minimum.at(least, nodes.row, total)
+        won = np.flatnonzero((total == least[nodes.row]) & (total < self.cost[nodes.row]))
+        row, served = nodes.row[won], nodes.served[won]
+        self.cost = least
+        self.server[row], self.retention[row] = self.sets[served], retention[won]
+        self._place[0][row], self._place[1][row] = served, nodes.downloads[won]
+        self._cap[row] = cap[won]
 
-        It is infinite where even the lowest retention takes longer than the cap.
-        """
-        low = self.scenario.retention[0]
-        retention = np.minimum(cap[..., None] / self.seconds[rows], self.best_retention)
-        if self._layers:
-            layers = self.scenario.num_layers
-            # The small term forgives 13 / 32 = 12.999999999999998 / 32.
-            retention = np.floor(retention * layers + 1e-9) / layers
-            low = self.scenario.layer_bounds[0] / layers
-        # A cap at the slowest one's lowest retention is feasible, whatever the rounding.
-        late = np.any(self.sets & (retention < low * (1 - 1e-12)), axis=-1)
-        retention = np.maximum(retention, low)
-        quality = self.weight[rows, None] * perplexity_of_retention(self.scenario, retention)
-        cost = np.where(self.sets, quality, self.kept[rows, None]).sum(axis=-1)
-        return np.where(late, np.inf, cost), retention
-
-    def _offer(self, rows: Ints, cap: Floats, cost: Floats, retention: Floats, k: int) -> None:
-        """Adds the best ``k`` servers at most, and keeps what beats the best so far."""
-        gain = self.gain[rows, None]
-        able = ~self.sets & (gain > 0) & (self.uploads[max(k - 1, 0), rows, None] <= cap[..., None])
-        able &= able.cumsum(axis=-1) <= k
-        total = cost - np.where(able, gain, 0.0).sum(axis=-1)
-        chosen = total.argmin(axis=-1)
-        each = np.arange(len(rows))
-        better = total[each, chosen] < self.cost[rows]
-        each, chosen, rows = each[better], chosen[better], rows[better]
-        self.cost[rows] = total[each, chosen]
-        self.server[rows] = able[each, chosen]
-        downloads = np.where(self.sets[chosen], retention[each, chosen], self.cached[rows])
-        self.retention[rows] = np.where(self.server[rows], self.best_retention, downloads)
-
-    def _sorted(self, values: Floats) -> Floats:
-        return np.take_along_axis(values, self.order, axis=-1)
-
-
-def _shared_by(
-    count: int, delay: Callable[..., Floats], scenario: Scenario, *columns: Floats
-) -> Floats:
-    """Delay of each UE in s, (B, N), if it shares the bandwidth with ``count`` - 1 others.
-
-    The delays of the system model count who shares; each UE is put among ``count`` equal ones.
-    """
-    num_envs, n = columns[0].shape
-    copies = (np.broadcast_to(c.reshape(-1, 1), (num_envs * n, count)) for c in columns)
-    everyone = np.ones((num_envs * n, count), dtype=bool)
-    return delay(scenario, everyone, *copies)[:, 0].reshape(num_envs, n)
+    def _polish(self) -> None:
+        """Narrows the best caps, which the search leaves as soon as it gains too little."""
+        row = np.flatnonzero(self._cap > 0)
+        if not len(row):
+            return
+        choices = self.choices
+        served, downloads = (place[row] for place in self._place)
+        reach = _POLISH_REACH * self._cap[row]
+        low, high = self._cap[row] - reach, self._cap[row] + reach
+        nodes = _Nodes(row, served, downloads, low, high, low)
+        for _ in range(_POLISH_ROUNDS):
+            third = (high - low) / 3
+            left, right = low + third, high - third
+            totals = []
+            for cap in (left, right):
+                cost, seconds = self._try(nodes, cap)
+                totals.append(cost + choices.delay_weight * seconds)
+            falls = totals[0] > totals[1]
+            low, high = np.where(falls, left, low), np.where(falls, high, right)
+        # Where a UE has its best emulator just in time.
+        slowness = downloads[:, None] * choices.download_s[row] + choices.train_s[row]
+        kinks = slowness * self.emulators.best[row] + self._local_s[row, served]
+        for ue in range(kinks.shape[-1]):
+            self._try(nodes, kinks[:, ue])
 
 
-def _full_download(scenario: Scenario, everyone: Bools, gain: Floats) -> Floats:
-    """Seconds to download the whole model, a retention of 1, (B, N)."""
-    return download_delay(scenario, ~everyone, everyone, np.ones_like(gain), gain)
+def _joined(parts: list[_Nodes]) -> _Nodes:
+    columns = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in dataclasses.fields(_Nodes)
+    }
+    return _Nodes(**columns)

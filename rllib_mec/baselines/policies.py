@@ -7,19 +7,21 @@ a leading axis of ``env.num_envs``. ``random`` acts in any environment; the othe
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 
-from rllib_mec.baselines import best_retention, greedy
+from rllib_mec.baselines import best_retention, coordinate, greedy
 from rllib_mec.envs import BatchedMECEnv
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
-from rllib_mec.system import Scenario
+from rllib_mec.system import Scenario, Simulator
 from rllib_mec.system.emulator import highest_useful_retention
 from rllib_mec.system.radio import Bools, Floats
+from rllib_mec.system.step import Situation
 
 
 class Policy(Protocol):
@@ -68,11 +70,14 @@ class _SystemPolicy(abc.ABC):
 
 
 class Hold(_SystemPolicy):
-    """Always local, with the most useful retention: one download, then no delay at all."""
+    """Always local, with the most useful retention that fits the UE: one download, then none."""
 
     def decide(self, env: BatchedMECEnv) -> tuple[Bools, Floats]:
-        cached = env.simulator.cached
-        return np.zeros(cached.shape, dtype=bool), np.full(cached.shape, self.best_retention)
+        cached, most = env.simulator.cached, env.simulator.episode.devices.most_retention
+        held = np.full(cached.shape, self.best_retention)
+        if most is not None:
+            held = np.minimum(held, most)
+        return np.zeros(cached.shape, dtype=bool), held
 
 
 class BestRetention(_SystemPolicy):
@@ -109,7 +114,47 @@ class Greedy(_SystemPolicy):
         greedy.check(self.scenario)
 
     def decide(self, env: BatchedMECEnv) -> tuple[Bools, Floats]:
-        return greedy.best_actions(self.scenario, env.simulator.tasks, env.simulator.cached)
+        return greedy.best_actions(self.scenario, env.simulator.situation)
+
+
+class GreedyObserved(Greedy):
+    """Greedy without the coming channels, which the agents cannot see either.
+
+    In their place it has what it expects after those it has seen, see :func:`expected_gain`. All
+    else it knows, even what ``observation: paper`` hides, and without ``observation_noise``.
+    """
+
+    def decide(self, env: BatchedMECEnv) -> tuple[Bools, Floats]:
+        return greedy.best_actions(self.scenario, expected_situation(self.scenario, env.simulator))
+
+
+class GreedyCoordinate(_SystemPolicy):
+    """UE after UE takes what is best for this step's reward, for any number of UEs.
+
+    It knows what greedy does; see :mod:`rllib_mec.baselines.coordinate`.
+    """
+
+    def decide(self, env: BatchedMECEnv) -> tuple[Bools, Floats]:
+        return coordinate.best_actions(self.scenario, env.simulator.situation)
+
+
+def expected_situation(scenario: Scenario, simulator: Simulator) -> Situation:
+    """Returns what the next action will meet, with the expected channels in place of the true."""
+    situation = simulator.situation
+    tasks = dataclasses.replace(situation.tasks, gain=expected_gain(scenario, simulator))
+    return dataclasses.replace(situation, tasks=tasks)
+
+
+def expected_gain(scenario: Scenario, simulator: Simulator) -> Floats:
+    """Returns the mean of each UE's coming channel gain, given those it had, (B, N).
+
+    With fading of correlation rho it is rho^2 times the last one and 1 - rho^2 times the mean, for
+    which the mean of all that have been seen in the episode stands in.
+    """
+    episode = simulator.episode
+    seen = np.concatenate([episode.first_gain[None], episode.tasks.gain[: simulator.t]])
+    weight = scenario.fading_correlation**2
+    return weight * seen[-1] + (1 - weight) * seen.mean(axis=0)
 
 
 POLICIES: dict[str, type[Random] | type[_SystemPolicy]] = {
@@ -118,6 +163,8 @@ POLICIES: dict[str, type[Random] | type[_SystemPolicy]] = {
     "best-retention": BestRetention,
     "all-server": AllServer,
     "greedy": Greedy,
+    "greedy-observed": GreedyObserved,
+    "greedy-coordinate": GreedyCoordinate,
 }
 """The policies that learn nothing, by their names in the registry."""
 

@@ -41,8 +41,11 @@ def best_plan(scenario: Scenario, episode: Episode) -> Plan:
         episode: all draws, T and N being those of the scenario.
 
     Raises:
-        InputError: the scenario has no grid of retentions, or too many states.
+        InputError: the scenario has no grid of retentions, too many states, or batteries, which
+            are a state without a grid.
     """
+    if scenario.energy is not None:
+        raise InputError(f"best plan: scenario {scenario.name} has energy: expected energy: false")
     if scenario.emulator_action != "layers":
         raise InputError(
             f"best plan: emulator_action = {scenario.emulator_action!r}: expected 'layers'"
@@ -67,7 +70,7 @@ def _plan(scenario: Scenario, episode: Episode, env: int) -> tuple[Bools, Floats
     rows = np.array(list(itertools.product(range(len(emulators)), repeat=scenario.num_ues)))
     state, action = rows[:, None], rows[None]
     held = np.where(action == 0, state, action)
-    following = held @ (len(emulators) ** np.arange(scenario.num_ues)[::-1])
+    places = len(emulators) ** np.arange(scenario.num_ues)[::-1]
     shape = (len(rows) ** 2, scenario.num_ues)
     cached = np.broadcast_to(emulators[state], held.shape).reshape(shape)
     server = np.broadcast_to(action == 0, held.shape).reshape(shape)
@@ -77,12 +80,16 @@ def _plan(scenario: Scenario, episode: Episode, env: int) -> tuple[Bools, Floats
     choices = []
     for t in reversed(range(scenario.num_tasks)):
         tasks = episode.tasks.take((t, env)).map(lambda v: np.broadcast_to(v, shape))
-        reward = step(scenario, Situation(tasks, cached), server, asked).reward
-        total = reward.reshape(following.shape) + ahead[following]
-        choices.append(total.argmax(axis=-1))
+        devices = episode.devices.take(env).map(lambda v: np.broadcast_to(v, shape))
+        outcome = step(scenario, Situation(tasks, cached, devices), server, asked)
+        # What is held then: not what was asked for, where memory or the lack of a task says no.
+        following = np.searchsorted(emulators, outcome.cached - 1e-9).reshape(held.shape) @ places
+        total = outcome.reward.reshape(following.shape) + ahead[following]
+        best = total.argmax(axis=-1)
+        choices.append((best, following[np.arange(len(rows)), best]))
         ahead = total.max(axis=-1)
     now, pairs = 0, []
-    for choice in reversed(choices):
-        pairs.append(now * len(rows) + choice[now])
-        now = following[now, choice[now]]
+    for best, after in reversed(choices):
+        pairs.append(now * len(rows) + best[now])
+        now = after[now]
     return server[pairs], asked[pairs], float(ahead[0])

@@ -1,56 +1,63 @@
 """An upper bound on the reward of an episode, all its draws known, for any number of UEs.
 
-Costs are minus rewards. A step costs the perplexity of each UE's task, and the delay of the
-slowest UE, which alone ties the UEs together. Three inequalities untie them:
+Costs are minus rewards. A step costs the perplexity of each UE's task and the energy it takes, and
+the delay of the slowest UE, which alone ties the UEs together. Inequalities untie them. Let n UEs
+have a task in a step, UE i of which uploads in u_i(k) seconds if k do so, gets its adapter back
+in b_i(k) and sends it in v_i(k), keeps the server busy for q_i, trains locally in E c_i and
+downloads in E a_i(d), a_i(d) = d a_i(1), if d download. (With ``downlink_sharing: printed``
+others do not slow a download: a_i(1) / n then takes the place of a_i(1) in 2.)
 
-1. Let a set S of k UEs transmit on one link, UE i taking t_i(k). Its rate times k never falls with
-   k: on the downlink it stays, for bandwidth and power are both shared, so that the SNR stays; on
-   the uplink, where bandwidth alone is shared, it grows. So t_i(k) / k never rises, and
+1. On a link, a rate times the number k of those who share it never falls with k: on the downlink
+   it stays, for bandwidth and power are both shared, so that the SNR stays; on the uplink, where
+   bandwidth alone is shared, it grows. So u_i(k), v_i(k) and b_i(k) never fall with k, and divided
+   by k they never rise. With S the set of the k UEs served, all of which wait for the queue,
 
-       max_S t_i(k) >= mean_S t_i(k) = sum_S t_i(k) / k >= sum_S t_i(N) / N:
+       delay >= max_S (u_i(k) + b_i(k)) + sum_S q_i >= sum_S (u_i(k) + b_i(k)) / k + sum_S q_i
+             >= sum_S ((u_i(n) + b_i(n)) / n + q_i),
 
-   the link's delay is at least what its UEs would take if all N transmitted, summed, over N.
-   (With ``downlink_sharing: printed`` UE i downloads in no less than t_i, which it takes alone,
-   and which is t_i(N) there, for a download is not slowed by others; max_S t_i >= sum_S t_i / N.)
-2. Uplink and downlink run at once: max(up, down) >= mu up + (1 - mu) down for any mu in [0, 1].
-3. So whatever mu is in each step, an episode costs at least the sum over UEs of the least cost of
-   one UE alone, which pays a price for each upload, and one proportional to E for each download.
-   That least cost is found by dynamic programming over the emulator that the UE has cached.
+   and with ``server_queue: none`` the same with q_i / n.
+2. With D the set of the d UEs that download and E_i what UE i holds,
 
-Each choice of mu gives a bound. The bound is concave in mu, and the delay of the uploads less that
-of the downloads is a subgradient; the ascent ends early, which costs nothing but tightness.
+       delay >= mean_D (d a_i(1) E_i + c_i E_i + v_i)
+             >= sum_D (a_i(1) E_i + (c_i E_i + v_i(1)) / n).
+3. The delay is at least what UE i takes by itself: u_i(1) + b_i(1) + q_i if it is served, else
+   c_i E_i + v_i(1), and a_i(1) E_i more if it downloads.
+4. So in each step the delay is at least any convex combination of these n + 2 sums. What a UE
+   sends costs the energy of p u_i(1) or p v_i(1) at least.
+5. Of a battery, local training takes what it holds at first at most: it never starts with less than
+   it takes, and what is left never exceeds what was there less what was trained. With a price
+   nu >= 0 on it, nu times the overdraft, which is not positive, is added to the cost.
 
-In ``layers``, E has a grid. Else the dynamic programming takes points at a distance d, and there
-a perplexity lower than f by a (d / 2)^2, with a the square coefficient of f, or 0 if that is less.
-This is a bound, too. While a UE holds E, it pays p E + W f(E), where p and W >= 0 add up prices
-and weights. Between two points f is above its tangent in their middle, which at both points is
-below f by a (d / 2)^2; and what is linear in E is least at one of the points. (If the square
-coefficient is not positive, p E + W f(E) is concave: it is least at an end of the range.)
+Whatever the weights of 4 and the prices of 5 are, an episode then costs at least the sum over UEs
+of the least cost of one UE alone, found by dynamic programming over the emulator that the UE has
+cached. UEs without a task cost nothing and keep what they hold. Each choice of the weights gives a
+bound, and the bound is concave in them, with the sums of 1 to 3 as its supergradient. The ascent
+ends early, which costs nothing but tightness.
+
+In ``layers``, E has a grid. Else the dynamic programming takes points, and there perplexities that
+are lower than the curves by at most what chords of the curves lie above them, in the cells on both
+sides. This is a bound, too. While a UE holds E, all that it pays is linear in E, but for the
+perplexities, which have weights W_m >= 0 in the domains m. In a cell between two points each curve
+is above its lowered chord; and what is linear in E is least at one of the points, where the
+lowered perplexities are at most the lowered chords. (Curves are sampled within cells; what could
+be missed between samples is far below the margin taken.) A UE's largest E is rounded up.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rllib_mec.bounds.alone import CELLS, Alone
+from rllib_mec.bounds.ascent import Ascent
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
 from rllib_mec.system.emulator import highest_useful_retention
-from rllib_mec.system.quality import complexity_factor, perplexity_of_retention
-from rllib_mec.system.radio import Floats, download_delay, upload_delay
-from rllib_mec.system.tasks import Episode, Tasks
-
-_ROUNDS = 60
-"""Steps of the ascent."""
-
-_PERPLEXITY_LOSS = 5e-5
-"""What the grid takes off f at most, in parts of its least value."""
+from rllib_mec.system.radio import Floats
+from rllib_mec.system.step import Situation, step
+from rllib_mec.system.tasks import Episode
 
 _CHUNK = 4_000_000
 """Numbers in the largest array, (steps, environments, UEs, emulators)."""
-
-_HALVING = 5
-"""Rounds after which the steps of the ascent are half as long; after twice as many, a third."""
 
 
 def upper_bound(scenario: Scenario, episode: Episode) -> Floats:
@@ -68,112 +75,43 @@ def upper_bound(scenario: Scenario, episode: Episode) -> Floats:
         raise InputError(
             f"episode: {steps} tasks of {ues} UEs: expected {num_tasks + 1} of {num_ues}"
         )
-    retention, perplexity = _grid(scenario)
-    size = max(_CHUNK // (num_tasks * num_ues * (len(retention) + 1)), 1)
+    size = max(_CHUNK // (num_tasks * num_ues * (CELLS + 2)), 1)
     bounds = np.empty(num_envs)
     for start in range(0, num_envs, size):
         rows = slice(start, start + size)
-        tasks = episode.tasks.take((slice(None, -1), rows))
-        bounds[rows] = -_Relaxation(scenario, tasks, retention, perplexity).least_cost()
+        part = Episode(
+            episode.tasks.take((slice(None, -1), rows)),
+            episode.first_gain[rows],
+            episode.devices.take(rows),
+        )
+        bounds[rows] = -least_cost(scenario, part)
     return bounds
 
 
-def _grid(scenario: Scenario) -> tuple[Floats, Floats]:
-    """Returns the retentions of the dynamic programming and their perplexities, (K,) each."""
-    if scenario.emulator_action == "layers":
-        low, high = scenario.layer_bounds
-        retention = np.arange(low, high + 1) / scenario.num_layers
-        return retention, perplexity_of_retention(scenario, retention)
-    first, last = scenario.retention
-    square = max(scenario.perplexity_coefficients[0], 0.0)
-    least = perplexity_of_retention(scenario, np.array(highest_useful_retention(scenario)))
-    cells = max(int(np.ceil((last - first) / 2 * np.sqrt(square / (_PERPLEXITY_LOSS * least)))), 1)
-    retention = np.linspace(first, last, cells + 1)
-    below = square * ((last - first) / cells / 2) ** 2
-    return retention, perplexity_of_retention(scenario, retention) - below
+def least_cost(scenario: Scenario, episode: Episode) -> Floats:
+    """Returns the highest lower bound on the cost that the ascent finds, (B,)."""
+    alone = Alone(scenario, episode)
+    ascent = Ascent(alone.active, alone.battery_kj, _reached(scenario, episode))
+    while ascent.goes_on:
+        ascent.step(alone.solve(ascent.weights, ascent.per_kj))
+    return ascent.highest
 
 
-class _Relaxation:
-    """The UEs of B environments, each on its own. Axes: t step, b environment, i UE, e emulator.
-
-    weight: cost of a perplexity of 1. server: cost of the perplexity on the server. upload: cost of
-    an upload with mu = 1. download: cost of downloading the whole model with mu = 0. reached: what
-    a policy costs; [b], the others [t, b, i].
-    """
-
-    def __init__(
-        self, scenario: Scenario, tasks: Tasks, retention: Floats, perplexity: Floats
-    ) -> None:
-        n = scenario.num_ues
-        all_ues = np.ones(tasks.gain.shape, dtype=bool)
-        uploads = upload_delay(scenario, all_ues, tasks.data_mb, tasks.power_w, tasks.gain)
-        downloads = download_delay(
-            scenario, ~all_ues, all_ues, np.ones_like(tasks.gain), tasks.gain
-        )
-        self.retention, self.perplexity = retention, perplexity  # [e]
-        self.upload = -scenario.delay_weight_per_s / n * uploads
-        self.download = -scenario.delay_weight_per_s / n * downloads
-        self.weight = (
-            -scenario.perplexity_weight / n * complexity_factor(scenario, tasks.complexity)
-        )
-        self.server = self.weight * perplexity_of_retention(scenario, np.array(1.0))
-        # Two policies, hold and all-server: the least cost of all is not above the better one's.
-        best = highest_useful_retention(scenario)
-        hold = self.weight.sum(axis=(0, 2)) * perplexity_of_retention(scenario, np.array(best))
-        hold += best * n * self.download[0].max(axis=-1)
-        all_server = self.server.sum(axis=(0, 2)) + n * self.upload.max(axis=-1).sum(axis=0)
-        self.reached: Floats = np.minimum(hold, all_server)  # [b]
-
-    def least_cost(self) -> Floats:
-        """Returns the highest lower bound that the ascent over mu finds, (B,)."""
-        uplink = np.zeros(self.weight.shape[:2])  # mu [t, b]
-        highest = np.full(len(self.reached), -np.inf)
-        for number in range(_ROUNDS):
-            cost, slope = self._separate(uplink)
-            highest = np.maximum(highest, cost)
-            # Polyak's step, as if what the better of the two policies costs could be reached.
-            square = (slope**2).sum(axis=0)
-            length = np.divide(self.reached - cost, square, np.zeros_like(cost), where=square > 0)
-            uplink = np.clip(uplink + length / (1 + number / _HALVING) * slope, 0.0, 1.0)
-        return highest
-
-    def _separate(self, uplink: Floats) -> tuple[Floats, Floats]:
-        """Returns the sum of the UEs' least costs, (B,), and its slope in mu, (T, B)."""
-        served = self.server + uplink[..., None] * self.upload
-        price = (1 - uplink)[..., None] * self.download
-        ahead, change, chosen = self._backwards(served, price)
-        num_emulators = len(self.retention)
-        cached = np.full(served.shape[1:], num_emulators)  # [b, i]
-        slope = np.empty_like(uplink)
-        for t in range(len(uplink)):
-            later = np.take_along_axis(ahead[t + 1], cached[..., None], axis=-1)[..., 0]
-            held = np.append(self.perplexity, 0.0)[cached]
-            keep = np.where(cached < num_emulators, self.weight[t] * held + later, np.inf)
-            serve = served[t] + later
-            uploads = serve < np.minimum(keep, change[t])
-            downloads = ~uploads & (change[t] < keep)
-            sizes = downloads * self.retention[chosen[t]]
-            slope[t] = (uploads * self.upload[t] - sizes * self.download[t]).sum(axis=-1)
-            cached = np.where(downloads, chosen[t], cached)
-        return ahead[0, ..., num_emulators].sum(axis=-1), slope
-
-    def _backwards(self, served: Floats, price: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
-        """Returns the least costs from each step on, and the best downloads.
-
-        Returns:
-            the least cost with each emulator cached, [t, b, i, e], the last one being none; the
-            least with a download in that step, [t, b, i]; and the emulator that is downloaded.
-        """
-        num_emulators = len(self.retention)
-        ahead = np.zeros((len(served) + 1, *served.shape[1:], num_emulators + 1))
-        change = np.empty_like(served)
-        chosen = np.empty(served.shape, dtype=np.intp)
-        for t in reversed(range(len(served))):
-            local = self.weight[t, ..., None] * self.perplexity + ahead[t + 1, ..., :-1]
-            new = local + price[t, ..., None] * self.retention
-            chosen[t] = new.argmin(axis=-1)
-            change[t] = np.take_along_axis(new, chosen[t][..., None], axis=-1)[..., 0]
-            now = ahead[t]
-            np.minimum(served[t, ..., None] + ahead[t + 1], change[t][..., None], out=now)
-            np.minimum(now[..., :-1], local, out=now[..., :-1])
-        return ahead, change, chosen
+def _reached(scenario: Scenario, episode: Episode) -> Floats:
+    """What the better of two policies costs, hold and all-server, (B,)."""
+    shape = episode.first_gain.shape
+    held = np.full(shape, highest_useful_retention(scenario))
+    if episode.devices.most_retention is not None:
+        held = np.minimum(held, episode.devices.most_retention)
+    costs = []
+    for server in (np.zeros(shape, dtype=bool), np.ones(shape, dtype=bool)):
+        cached, battery = np.zeros(shape), episode.devices.battery_kj
+        cost = np.zeros(len(held))
+        for t in range(scenario.num_tasks):
+            situation = Situation(episode.task(t), cached, episode.devices, battery)
+            keep = held == cached if scenario.emulator_action == "keep_or_retention" else None
+            outcome = step(scenario, situation, server, held, keep)
+            cached, battery = outcome.cached, outcome.battery_kj
+            cost -= outcome.reward
+        costs.append(cost)
+    return np.minimum(*costs)

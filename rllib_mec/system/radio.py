@@ -89,13 +89,24 @@ def download_delay(
     return _downlink_delay(scenario, downloads, sharing, scenario.model_size_gb, retention, gain)
 
 
+def uplink_rate(scenario: Scenario, count: Ints, power_w: Floats, gain: Floats) -> Floats:
+    """Rate in bit/s of a UE while ``count`` UEs share the uplink; arrays broadcast."""
+    bandwidth = scenario.uplink_bandwidth_hz / count
+    return shannon_rate(bandwidth, power_w, gain, noise_w_per_hz(scenario))
+
+
+def downlink_rate(scenario: Scenario, count: Ints, gain: Floats) -> Floats:
+    """Rate in bit/s to a UE while ``count`` UEs share bandwidth and power; arrays broadcast."""
+    bandwidth, power = scenario.downlink_bandwidth_hz / count, scenario.downlink_power_w / count
+    return shannon_rate(bandwidth, power, gain, noise_w_per_hz(scenario))
+
+
 def _uplink_delay(
     scenario: Scenario, sending: Bools, size_mb: Floats, power_w: Floats, gain: Floats
 ) -> Floats:
     """Seconds to send ``size_mb`` while ``sending`` UEs share the bandwidth, (B, N)."""
     count = np.maximum(sending.sum(axis=-1, keepdims=True), 1)
-    bandwidth = scenario.uplink_bandwidth_hz / count
-    rate = shannon_rate(bandwidth, power_w, gain, noise_w_per_hz(scenario))
+    rate = uplink_rate(scenario, count, power_w, gain)
     return sending * (size_mb * (1e6 * scenario.bits_per_byte)) / rate
 
 
@@ -112,11 +123,5 @@ def _downlink_delay(
     Meanwhile all that are ``sharing`` share the bandwidth and the power.
     """
     count = np.maximum(sharing.sum(axis=-1, keepdims=True), 1)
-    rate = shannon_rate(
-        scenario.downlink_bandwidth_hz / count,
-        scenario.downlink_power_w / count,
-        gain,
-        noise_w_per_hz(scenario),
-    )
     size_bits = size_gb * 1e9 * scenario.bits_per_byte
-    return receiving * part * size_bits / rate
+    return receiving * part * size_bits / downlink_rate(scenario, count, gain)

@@ -3,10 +3,18 @@
 import pytest
 
 from rllib_mec import registry
-from rllib_mec.baselines import GreedyConfig, HoldConfig, IPPOConfig
+from rllib_mec.baselines import BestRetentionConfig, GreedyConfig, HoldConfig, IPPOConfig
 from rllib_mec.errors import InputError
 
-BASELINES = ("random", "hold", "best-retention", "all-server", "greedy")
+BASELINES = (
+    "random",
+    "hold",
+    "best-retention",
+    "all-server",
+    "greedy",
+    "greedy-observed",
+    "greedy-coordinate",
+)
 
 
 @pytest.mark.ray
@@ -58,6 +66,12 @@ def test_ippo_refuses_a_central_critic():
         (HoldConfig, "CartPole-v1", {}, "expected a MultiAgentEnv"),
         (HoldConfig, "mec", {"turn_based": True}, "hold knows the environment mec"),
         (GreedyConfig, "mec", {"num_ues": 20}, "num_ues = 20: expected at most 12"),
+        (
+            BestRetentionConfig,
+            "mec",
+            {"domains": True, "arrivals": True},
+            "best-retention: scenario published has domains, arrivals: expected a scenario without",
+        ),
     ],
 )
 def test_environments_that_do_not_fit_are_refused(config, env, env_config, message):

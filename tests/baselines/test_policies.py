@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from rllib_mec.baselines.episodes import play
-from rllib_mec.baselines.policies import POLICIES, make_policy
+from rllib_mec.baselines.policies import POLICIES, expected_gain, make_policy
 from rllib_mec.envs import MECEnv, TurnBasedMECEnv
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.sampling.batched_env import BatchOfOne, batched
-from rllib_mec.system import Scenario
+from rllib_mec.system import Scenario, Simulator
 from rllib_mec.system.scenario import EMULATOR_ACTIONS
 
 
@@ -84,3 +84,53 @@ def test_policies_that_know_the_system_refuse_other_environments(name):
     env = BatchOfOne(TurnBasedMECEnv(Scenario()))
     with pytest.raises(InputError, match=f"{name} knows the environment mec"):
         make_policy(name, env, np.random.SeedSequence(0))
+
+
+def test_hold_takes_what_fits_each_ue_and_keeps_it():
+    env = MECEnv(Scenario.of("field", energy=False, arrivals=False)).batched(20)
+    metrics, _ = play(env, make_policy("hold", env, np.random.SeedSequence(0)), 0)
+    np.testing.assert_array_equal(metrics["emulator_changes"], 6)
+    most = env.simulator.episode.devices.most_retention
+    np.testing.assert_array_equal(env.simulator.cached, np.minimum(0.8, most))
+    assert len(np.unique(most)) > 2
+
+
+@pytest.mark.parametrize("emulator_action", EMULATOR_ACTIONS)
+def test_in_the_field_the_more_a_policy_knows_the_more_it_gets(emulator_action):
+    scenario = Scenario.of("field", num_ues=4, emulator_action=emulator_action)
+    names = ("random", "hold", "greedy-coordinate", "greedy-observed", "greedy")
+    random, hold, coordinate, observed, greedy = (
+        _metrics(name, scenario)["reward"].mean() for name in names
+    )
+    assert max(random, hold) < observed < greedy
+    assert random < coordinate < greedy
+
+
+def test_greedy_observed_does_not_look_at_coming_channels():
+    # Where channels stand still it knows them.
+    still = Scenario.of("field", num_ues=3, fading="none", fading_correlation=0, walk_m=(0, 0))
+    known, observed = (_metrics(name, still)["reward"] for name in ("greedy", "greedy-observed"))
+    np.testing.assert_allclose(known, observed, atol=1e-4)
+    simulator = Simulator(Scenario.of("field", num_ues=3, num_tasks=4), 5)
+    simulator.reset(0)
+    before = expected_gain(simulator.scenario, simulator)
+    simulator.episode.tasks.gain[:] = 1.0
+    np.testing.assert_array_equal(expected_gain(simulator.scenario, simulator), before)
+
+
+def test_the_expected_gain_is_the_mean_of_what_comes():
+    # The last of many tasks: by then a UE's mean is known well.
+    scenario = Scenario.of("field", num_ues=4, num_tasks=60, walk_m=(0.0, 0.0))
+    simulator = Simulator(scenario, 300)
+    simulator.reset(0)
+    simulator.t = 59
+    gain = simulator.tasks.gain
+    scale = simulator.episode.tasks.gain.mean(axis=0)
+    errors = {
+        "expected": expected_gain(scenario, simulator),
+        "last": simulator.last_gain,
+        "mean": scale,
+    }
+    squares = {name: np.square((e - gain) / scale).mean() for name, e in errors.items()}
+    assert squares["expected"] < min(squares["last"], squares["mean"])
+    assert ((errors["expected"] - gain) / scale).mean() == pytest.approx(0.0, abs=0.05)

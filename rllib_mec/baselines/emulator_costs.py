@@ -1,0 +1,113 @@
+"""The best emulator that a UE can download without more than some E, for any quality curve."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rllib_mec.baselines.choices import NEVER, Choices
+from rllib_mec.system.radio import Bools, Floats, Ints
+
+GRID = 121
+"""Retentions at which costs are tabulated where E is a number."""
+
+_GOLDEN = (np.sqrt(5) - 1) / 2
+
+_ROUNDS = 30
+"""Of the golden section: it narrows two cells of the grid by a factor of 10^6."""
+
+
+class EmulatorCosts:
+    """The least cost of training locally with a new emulator of at most some E.
+
+    With ``layers`` it is exact. Else the curve's overall minimum is polished, and E at its limit
+    is evaluated itself; only minima before the overall one lie on the grid.
+
+    Attributes:
+        low: the smallest E there is. able: which UEs can download that one, [b, i].
+        best: the best E of all, [b, i]. best_cost: its cost, [b, i]; NEVER where not able.
+    """
+
+    def __init__(self, choices: Choices) -> None:
+        self._choices = choices
+        scenario = choices.scenario
+        self._layers = scenario.num_layers if scenario.emulator_action == "layers" else 0
+        if self._layers:
+            first, last = scenario.layer_bounds
+            self.low = first / self._layers
+            grid = np.broadcast_to(
+                np.arange(first, last + 1) / self._layers,
+                (*choices.most.shape, last - first + 1),
+            )
+        else:
+            self.low = scenario.retention[0]
+            self._width = np.maximum(choices.most - self.low, 0.0)
+            grid = self.low + self._width[..., None] * np.linspace(0, 1, GRID)
+        self.able: Bools = choices.most >= self.low * (1 - 1e-12)
+        fits = self.able[..., None] & (grid <= choices.most[..., None] + 1e-9)
+        cost = np.where(fits, self._at(grid), NEVER)
+        # Of each point of the grid: the least cost up to there, and where it is.
+        self._least: Floats = np.minimum.accumulate(cost, axis=-1)
+        places = np.where(cost == self._least, np.arange(grid.shape[-1]), 0)
+        self._place: Ints = np.maximum.accumulate(places, axis=-1)
+        self._grid = grid
+        self.best, self.best_cost = self._first(self._place[..., -1]), self._least[..., -1].copy()
+        if not self._layers:
+            self._polish(grid)
+
+    def up_to(self, rows: Ints, most: Floats) -> tuple[Floats, Floats]:
+        """Returns the best E of at most ``most`` and its cost, (n, N) each; NEVER where none is.
+
+        Args:
+            rows: situations, (n,). most: (n, N).
+        """
+        every = np.arange(most.shape[-1])
+        if self._layers:
+            index = np.floor(most * self._layers + 1e-9) - np.rint(self.low * self._layers)
+            possible = index >= 0
+        else:
+            share = (most - self.low) / np.maximum(self._width[rows], 1e-12)
+            index = np.floor(share * (GRID - 1))
+            possible = most >= self.low * (1 - 1e-12)
+        index = np.clip(index, 0, self._grid.shape[-1] - 1).astype(np.intp)
+        cost = self._least[rows[:, None], every, index]
+        retention = self._grid[rows[:, None], every, self._place[rows[:, None], every, index]]
+        if not self._layers:
+            limit = np.clip(most, self.low, self.low + self._width[rows])
+            at_limit = self._at(limit, rows)
+            retention = np.where(at_limit < cost, limit, retention)
+            cost = np.minimum(cost, at_limit)
+            # Else rounding takes a little off an E that is just in time.
+            whole = limit >= self.best[rows] * (1 - 1e-12)
+            retention = np.where(whole, self.best[rows], retention)
+            cost = np.where(whole, self.best_cost[rows], cost)
+        return retention, np.where(possible & self.able[rows], cost, NEVER)
+
+    def _first(self, index: Ints) -> Floats:
+        return np.take_along_axis(self._grid, index[..., None], axis=-1)[..., 0]
+
+    def _polish(self, grid: Floats) -> None:
+        """Golden section in the cells beside the best point of the grid."""
+        index = self._place[..., -1]
+        low = self._first(np.maximum(index - 1, 0))
+        high = self._first(np.minimum(index + 1, grid.shape[-1] - 1))
+        for _ in range(_ROUNDS):
+            left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+            falls = self._at(left) > self._at(right)
+            low, high = np.where(falls, left, low), np.where(falls, high, right)
+        middle = (low + high) / 2
+        cost = self._at(middle)
+        better = self.able & (cost < self.best_cost)
+        self.best = np.where(better, middle, self.best)
+        self.best_cost = np.where(better, cost, self.best_cost)
+
+    def _at(self, retention: Floats, rows: Ints | None = None) -> Floats:
+        """Cost of E, (n, N) in ``rows``, or (B, N) or (B, N, K) in all situations."""
+        choices = self._choices
+        weight, train, domain = choices.weight, choices.train_cost, choices.domain
+        if rows is not None:
+            weight, train = weight[rows], train[rows]
+            domain = None if domain is None else domain[rows]
+        if retention.ndim == 3:
+            weight, train = weight[..., None], train[..., None]
+            domain = None if domain is None else domain[..., None]
+        return weight * choices.quality.local(retention, domain) + train * retention
