@@ -39,6 +39,21 @@ def read_retention(
     return retention
 
 
+def new_layers(scenario: Scenario, retention: Floats, cached: Floats) -> tuple[Bools, Floats]:
+    """Returns whether a UE that trains locally has to download, and how much, (B, N) each.
+
+    With ``emulator_download: whole`` another retention than the cached one is another emulator,
+    eq. (4). With ``missing`` a UE keeps all layers that it has ever downloaded: smaller emulators
+    are cut from them, and for a larger one it downloads what it lacks.
+
+    Args:
+        retention: E to train with, (B, N). cached: (B, N).
+    """
+    if scenario.emulator_download == "missing":
+        return retention > cached, np.maximum(retention - cached, 0.0)
+    return retention != cached, retention
+
+
 def most_retention(scenario: Scenario, memory_gb: Floats) -> Floats:
     """The largest allowed retention whose emulator fits into a UE's memory, in its shape.
 

@@ -159,6 +159,12 @@ class Scenario:
         source=PUBLISHED,
         choices=EMULATOR_ACTIONS,
     )
+    emulator_download: str = quantity(
+        "whole",
+        meaning="of a new emulator: the whole, or what is missing (smaller ones are cut from it)",
+        source=PUBLISHED,
+        choices=("whole", "missing"),
+    )
 
     # Reward.
     perplexity_weight: float = quantity(
@@ -302,6 +308,7 @@ FIELD = Scenario(
     walk_m=(0.0, 30.0),
     delay_weight_per_s=-2e-3,
     observation="full",
+    emulator_download="missing",
     compute=parts.Compute(),
     memory=parts.Memory(),
     energy=parts.Energy(),

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from rllib_mec.system.compute import local_energy, sending_energy, server_delay, training_work
-from rllib_mec.system.emulator import read_retention
+from rllib_mec.system.emulator import new_layers, read_retention
 from rllib_mec.system.quality import task_perplexity
 from rllib_mec.system.radio import Bools, Floats, adapter_delay, download_delay, upload_delay
 from rllib_mec.system.rows import Rows
@@ -82,7 +82,7 @@ def step(
             np.zeros_like(chosen) if work is None else local_energy(scenario.energy, chosen, work)
         )
         server = server | (training_kj > situation.battery_kj)
-    switch = chosen != cached
+    switch, size = new_layers(scenario, chosen, cached)
     local = ~server
     if tasks.active is not None:
         server, local, switch = server & tasks.active, local & tasks.active, switch & tasks.active
@@ -90,7 +90,7 @@ def step(
 
     # Disjoint: a UE uploads with z = 1 and downloads with z = 0, eq. (8).
     sending = upload_delay(scenario, server, tasks.data_mb, tasks.power_w, tasks.gain)
-    delay = sending + download_delay(scenario, ~local, switch, chosen, tasks.gain)
+    delay = sending + download_delay(scenario, ~local, switch, size, tasks.gain)
     if scenario.compute is not None and work is not None and devices.tflops is not None:
         delay += server_delay(scenario.compute, server, work)
         delay += local * chosen * work / devices.tflops

@@ -259,3 +259,16 @@ def test_a_persistent_domain_never_changes():
     scenario = Scenario.of("field", domains=Domains(persistence=1.0))
     domain = draw_episode(scenario, streams(0, 2)).tasks.domain
     assert np.all(domain == domain[0])
+
+
+def test_only_missing_layers_are_downloaded():
+    """UE 2 cuts 0.2 from the 0.5 that it holds; UE 3 lacks 0.1, 3.2 Mbit at 4 Mbit/s."""
+    retention = np.array([[0.8, 0.8, 0.2, 0.6]])
+    scenario = Scenario.of(BARE, compute=COMPUTE, emulator_download="missing")
+    outcome = step(scenario, Situation(TASKS, CACHED, DEVICES), SERVER, retention)
+    assert outcome.downloads.tolist() == [[False, False, False, True]]
+    assert outcome.cached == pytest.approx(np.array([[0.0, 0.3, 0.5, 0.6]]))
+    # Training: 0.2 * 4 / 1 and 0.6 * 16 / 2 s.
+    assert outcome.delay_s[0, 2:] == pytest.approx([0.8, 0.8 + 4.8])
+    # f(0.2) = 24.288, though UE 2 holds more.
+    assert outcome.perplexity[0, 2] == pytest.approx(2 * 24.288)
