@@ -41,6 +41,10 @@ ALGORITHMS: dict[str, Entry] = {
     "hold": Entry(
         "rllib_mec.baselines:HoldConfig", "always local, highest useful retention, never change"
     ),
+    "best-fixed": Entry(
+        "rllib_mec.baselines:BestFixedConfig",
+        "all on the server, or all local with one retention: the best for the episode in hindsight",
+    ),
     "best-retention": Entry(
         "rllib_mec.baselines:BestRetentionConfig",
         "always local, each UE holds what is best for the episode, its draws known",

@@ -3,6 +3,7 @@
 from rllib_mec.baselines.algorithm import (
     AllServerConfig,
     BaselineConfig,
+    BestFixedConfig,
     BestRetentionConfig,
     GreedyConfig,
     GreedyCoordinateConfig,
@@ -16,6 +17,7 @@ __all__ = [
     "IPPO",
     "AllServerConfig",
     "BaselineConfig",
+    "BestFixedConfig",
     "BestRetentionConfig",
     "GreedyConfig",
     "GreedyCoordinateConfig",

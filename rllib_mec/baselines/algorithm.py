@@ -120,6 +120,18 @@ class HoldConfig(BaselineConfig):
     algorithm = Hold
 
 
+class BestFixed(Baseline):
+    """The same in every step for all UEs: what is best in hindsight."""
+
+    policy = "best-fixed"
+
+
+class BestFixedConfig(BaselineConfig):
+    """Configures :class:`BestFixed`."""
+
+    algorithm = BestFixed
+
+
 class BestRetention(Baseline):
     """Always local, each UE holds the retention that is best in hindsight."""
 

@@ -21,7 +21,7 @@ from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 from rllib_mec.system import Scenario, Simulator
 from rllib_mec.system.emulator import highest_useful_retention
 from rllib_mec.system.radio import Bools, Floats
-from rllib_mec.system.step import Situation
+from rllib_mec.system.step import Situation, step
 
 
 class Policy(Protocol):
@@ -78,6 +78,44 @@ class Hold(_SystemPolicy):
         if most is not None:
             held = np.minimum(held, most)
         return np.zeros(cached.shape, dtype=bool), held
+
+
+class BestFixed(_SystemPolicy):
+    """Does the same in every step: all on the server, or all local with one retention.
+
+    Which of these it does is what turns out best for the whole episode, whose draws it knows: no
+    policy that decides once and for all UEs alike has more reward. Retentions are those of a grid.
+    """
+
+    _best: tuple[Bools, Floats] | None = None
+
+    def decide(self, env: BatchedMECEnv) -> tuple[Bools, Floats]:
+        simulator = env.simulator
+        if simulator.t == 0 or self._best is None:
+            shape = simulator.cached.shape
+            choices = [(True, self.best_retention)]
+            choices += [(False, float(e)) for e in coordinate.retentions(self.scenario)]
+            rewards = np.stack([self._reward(simulator, *choice) for choice in choices])
+            servers, retentions = (np.array(column) for column in zip(*choices, strict=True))
+            best = rewards.argmax(axis=0)[:, None]
+            self._best = (
+                np.broadcast_to(servers[best], shape),
+                np.broadcast_to(retentions[best], shape),
+            )
+        return self._best
+
+    def _reward(self, simulator: Simulator, server: bool, retention: float) -> Floats:
+        """What the whole episode would bring, (B,)."""
+        episode, cached = simulator.episode, simulator.cached
+        z, e = np.full(cached.shape, server), np.full(cached.shape, retention)
+        battery, total = episode.devices.battery_kj, np.zeros(len(cached))
+        for t in range(self.scenario.num_tasks):
+            situation = Situation(episode.task(t), cached, episode.devices, battery)
+            keep = cached > 0 if self.scenario.emulator_action == "keep_or_retention" else None
+            outcome = step(self.scenario, situation, z, e, keep)
+            cached, battery = outcome.cached, outcome.battery_kj
+            total += outcome.reward
+        return total
 
 
 class BestRetention(_SystemPolicy):
@@ -160,6 +198,7 @@ def expected_gain(scenario: Scenario, simulator: Simulator) -> Floats:
 POLICIES: dict[str, type[Random] | type[_SystemPolicy]] = {
     "random": Random,
     "hold": Hold,
+    "best-fixed": BestFixed,
     "best-retention": BestRetention,
     "all-server": AllServer,
     "greedy": Greedy,

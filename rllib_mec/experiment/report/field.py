@@ -17,19 +17,24 @@ from scipy import stats
 from rllib_mec.experiment.report.results import Run, Study
 from rllib_mec.experiment.study.results import BOUND, EXPLORED, TRAINED
 
-FIXED = ("all-server", "hold", "best-retention", "local-0.2", "local-0.4", "local-0.6")
-"""Policies that do the same in every step."""
+FIXED = ("all-server", "hold")
+"""Policies that do the same in every step, not chosen in hindsight."""
 
-FULL_INFORMATION = "greedy"
+FULL_INFORMATION = ("greedy", "greedy-coordinate")
+"""The best of one step with everything known; the second where there are too many UEs for it."""
 
 Row = dict[str, Any]
 
 
 def is_field(study: Study) -> bool:
-    """Whether a study has what the scale needs: greedy and a fixed policy, but not Table I's."""
+    """Whether a study is of ``field`` and has what the scale needs: greedy and a fixed policy."""
     names = {run.algorithm for run in study.runs}
     scenario = study.origin.spec.get("config", {}).get("env_config", {}).get("scenario")
-    return scenario == "field" and FULL_INFORMATION in names and bool(names & set(FIXED))
+    if isinstance(scenario, dict):
+        scenario = scenario.get("base")
+    if not str(scenario).startswith("field"):
+        return False
+    return bool(names & set(FULL_INFORMATION)) and bool(names & set(FIXED))
 
 
 def field_table(study: Study) -> dict[str, Any]:
@@ -61,6 +66,7 @@ def field_table(study: Study) -> dict[str, Any]:
 def _rows(groups: Sequence[Sequence[Run]]) -> list[Row]:
     means = {group[0].algorithm: _mean(group) for group in groups if group[0].kind != TRAINED}
     fixed = max((means[name] for name in FIXED if name in means), default=None)
+    full = next((means[name] for name in FULL_INFORMATION if name in means), None)
     bound = next((_mean(group) for group in groups if group[0].kind == BOUND), None)
     rows = []
     for group in groups:
@@ -75,7 +81,7 @@ def _rows(groups: Sequence[Sequence[Run]]) -> list[Row]:
                 "seeds": len(group) if is_trained else None,
                 "episodes": first.episodes,
                 "reward": {"mean": _mean(group), "ci95": _interval(group)},
-                "gap_closed": _share(group, fixed, means.get(FULL_INFORMATION)),
+                "gap_closed": _share(group, fixed, full),
                 "bound_closed": _share(group, fixed, bound),
             }
         )
