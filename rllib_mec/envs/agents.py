@@ -75,6 +75,10 @@ class Agents:
         self.action_slots: dict[str, dict[str, list[int]]] = {
             EMULATOR_CONFIG: {CASE_DECISION: [width * ue + slot for ue in range(n)]}
         }
+        # Where UEs choose in turn, those whose local training would take longest come first.
+        self.entity_order: dict[str, int] = {}
+        if "local" in names:
+            self.entity_order[CASE_DECISION] = names.index("local")
 
     def observe(self, simulator: Simulator) -> dict[str, Observation]:
         """Returns what every agent observes before any has acted, (B, …) each."""
@@ -180,6 +184,7 @@ class Orchestrator(Agents):
         self.observation_spaces = {ORCHESTRATOR: self.observation_spaces[CASE_DECISION]}
         self.action_spaces = {ORCHESTRATOR: gym.spaces.Dict(self.action_spaces)}
         self.action_slots = {}
+        self.entity_order = {}
 
     def observe(self, simulator: Simulator) -> dict[str, Observation]:
         return {ORCHESTRATOR: self.observe_case_decision(simulator)}

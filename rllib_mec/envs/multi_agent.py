@@ -37,6 +37,7 @@ class _SingleMECEnv(MultiAgentEnv):
         self.observation_spaces = self.mec_agents.observation_spaces
         self.action_spaces = self.mec_agents.action_spaces
         self.action_slots = self.mec_agents.action_slots
+        self.entity_order = self.mec_agents.entity_order
         self.replay = replay
         source = None if replay is None else replay.source(self.scenario)
         self.simulator = Simulator(self.scenario, source=source)

@@ -276,6 +276,7 @@ class HMPPOConfig(PPOConfig):
                     "num_parts": team.num_parts(agent),
                     "num_members": team.num_members(agent) if agent in team.members else None,
                     "autoregressive": agent in in_turn,
+                    "entity_order": team.entity_order.get(agent),
                 },
             )
             for agent in team.agents

@@ -34,6 +34,8 @@ class Team:
       environment leaves zeros there; see :meth:`ActionCodec.code` for the code;
     * ``num_entities``: observations and actions of all agents are sets of that many
       equal-shaped entities, laid out entity by entity;
+    * ``entity_order``: ``{agent: index}``, by which of an entity's numbers in the agent's
+      observation entities choose that choose one after the other: the largest first;
     * ``agent_groups``: ``{group: members}``, alike agents that decide at the same point, each from
       its own observation, and share one actor. What is said above of agents then holds for groups
       in place of their members: ``agent_order`` and ``action_slots`` name groups, and an
@@ -49,6 +51,7 @@ class Team:
         slots: as ``action_slots``.
         num_entities: as above, or None.
         members: as ``agent_groups``.
+        entity_order: as above.
         ratio: one of :data:`RATIOS`; each member of a group has its own in any case.
     """
 
@@ -59,6 +62,7 @@ class Team:
     num_entities: int | None = None
     members: Members = dataclasses.field(default_factory=dict)
     ratio: str = "joint"
+    entity_order: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for agent in self.agents:
@@ -81,6 +85,15 @@ class Team:
                 raise InputError(f"action_slots of {observer!r}: expected one of {self.agents}")
             for agent, positions in seen.items():
                 self._check_slot(observer, agent, positions)
+        for agent, index in self.entity_order.items():
+            if agent not in self.agents:
+                raise InputError(f"entity_order of {agent!r}: expected one of {self.agents}")
+            numbers = self.observation_size(agent) // (self.num_entities or 1)
+            if not 0 <= index < numbers:
+                raise InputError(
+                    f"entity_order[{agent}] = {index!r}: expected an index of one of an entity's "
+                    f"{numbers} numbers"
+                )
 
     def _check_slot(self, observer: str, agent: str, positions: tuple[int, ...]) -> None:
         where = f"action_slots[{observer}][{agent}]"
@@ -119,6 +132,7 @@ class Team:
             action_spaces={a: env.get_action_space(members.get(a, (a,))[0]) for a in agents},
             slots=slots,
             num_entities=getattr(env, "num_entities", None),
+            entity_order=dict(getattr(env, "entity_order", {})),
             members=members,
         )
 

@@ -1,5 +1,6 @@
 """Entities that choose one after the other: the head, and what only it can learn."""
 
+import dataclasses
 import itertools
 
 import gymnasium as gym
@@ -12,20 +13,23 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from toy_teams import CopyEnv, MobileEdge, box, toy_config
 
 from rllib_mec.envs import MECEnv
+from rllib_mec.envs.observations import numbers_of
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.distributions import draw_noise
 from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads
 from rllib_mec.hmppo.modules.stacked import Stacked
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
+from rllib_mec.hmppo.team import Team
 from rllib_mec.hmppo.team_batch import TeamBatch
+from rllib_mec.system import Scenario
 
 IN_TURN = {"entity_shared": True, "case_head": "autoregressive"}
 CHOICES = (2, 3)
 FEATURES = 2
 
 
-def actor_for(entities=3, choices=2, seed=0):
+def actor_for(entities=3, choices=2, seed=0, entity_order=None):
     """An actor of whose choices each depends on those before it."""
     torch.manual_seed(seed)
     actor = Actor(
@@ -38,6 +42,7 @@ def actor_for(entities=3, choices=2, seed=0):
             "num_entities": entities,
             "observation_filter": False,
             "autoregressive": True,
+            "entity_order": entity_order,
         },
         inference_only=False,
     )
@@ -60,9 +65,11 @@ def joint_actions(actor):
 
 
 @pytest.mark.parametrize("choices", CHOICES)
-def test_the_gradient_by_hand_is_autograds(choices):
+@pytest.mark.parametrize("order_by", [None, 1])
+def test_the_gradient_by_hand_is_autograds(choices, order_by):
     torch.manual_seed(0)
-    networks = [AutoregressiveHeads(FEATURES, [8, 6], choices, "tanh", 1.0) for _ in range(2)]
+    form = (FEATURES, [8, 6], choices, "tanh", 1.0, order_by)
+    networks = [AutoregressiveHeads(*form) for _ in range(2)]
     values = [value.detach().requires_grad_() for value in Stacked(networks).values]
     x, actions = torch.randn(2, 7, 5, FEATURES), torch.randint(choices, (2, 7, 5)).float()
     expected, _ = networks[0].trace(values, x, actions)
@@ -77,9 +84,10 @@ def test_the_gradient_by_hand_is_autograds(choices):
 
 
 @pytest.mark.parametrize("explore", [True, False])
+@pytest.mark.parametrize("entity_order", [None, 0])
 @pytest.mark.parametrize(("entities", "choices"), [(1, 2), (5, 2), (5, 3)])
-def test_what_was_drawn_from_is_what_is_learned_from(entities, choices, explore):
-    actor = actor_for(entities, choices)
+def test_what_was_drawn_from_is_what_is_learned_from(entities, choices, entity_order, explore):
+    actor = actor_for(entities, choices, entity_order=entity_order)
     observations, actions, parameters = decided(actor, explore=explore)
     assert set(actions.unique().tolist()) == set(range(choices))
     torch.testing.assert_close(actor.parameters_of(observations, actions), parameters)
@@ -104,6 +112,51 @@ def test_joint_actions_are_drawn_as_often_as_is_likely(choices):
     weights = torch.tensor([choices**2, choices, 1.0])
     counts = torch.bincount((drawn @ weights).long(), minlength=len(actions))
     torch.testing.assert_close(counts / many, expected.detach(), rtol=0, atol=0.015)
+
+
+def test_the_largest_chooses_first_wherever_it_lies():
+    """Entities that lie in another order decide the same, each for itself."""
+    actor, n = actor_for(4, entity_order=1), 4
+    observations = torch.randn(50, n, FEATURES)
+    noise = draw_noise(actor.codec, (50,), torch.Generator().manual_seed(0))
+    actions, parameters = actor.decide_alone(observations.flatten(1), noise)
+    layout = torch.tensor([2, 0, 3, 1])
+    other, theirs = actor.decide_alone(observations[:, layout].flatten(1), noise[:, layout])
+    assert torch.equal(other, actions[:, layout])
+    torch.testing.assert_close(theirs, parameters[:, layout])
+    # Only those with a smaller number see what an entity has chosen.
+    first = observations[..., 1].argmax(dim=1)
+    changed = actions.clone()
+    rows = torch.arange(50)
+    changed[rows, first] = 1 - changed[rows, first]
+    after = actor.parameters_of(observations.flatten(1), changed)
+    moved = ~torch.isclose(after, parameters, atol=1e-5).reshape(50, n)
+    assert not moved[rows, first].any()
+    assert moved.sum() > 100
+    in_layout = actor_for(4)
+    one, _ = in_layout.decide_alone(observations.flatten(1), noise)
+    two, _ = in_layout.decide_alone(observations[:, layout].flatten(1), noise[:, layout])
+    assert not torch.equal(two, one[:, layout])
+
+
+def test_an_order_by_what_is_not_there_is_refused():
+    team = Team.of_env(MECEnv(Scenario(num_ues=3)))
+    for order, message in (
+        (
+            {"case_decision": 4},
+            r"entity_order\[case_decision\] = 4: expected an index of one",
+        ),
+        ({"somebody": 0}, r"entity_order of 'somebody': expected one of"),
+    ):
+        with pytest.raises(InputError, match=message):
+            dataclasses.replace(team, entity_order=order)
+
+
+def test_in_field_ues_with_the_longest_local_training_choose_first():
+    env = MECEnv(Scenario.of("field"))
+    index = Team.of_env(env).entity_order["case_decision"]
+    assert numbers_of(env.scenario)[index] == "local"
+    assert Team.of_env(MECEnv(Scenario.of("published"))).entity_order == {}
 
 
 @pytest.mark.parametrize("choices", CHOICES)

@@ -66,7 +66,7 @@ class Actor(TorchRLModule):
             choices = choices_per_entity(self.codec, n)
             assert choices is not None, "the configuration asks for this where it can be"
             self.network: Network = AutoregressiveHeads(
-                num_inputs, hidden, choices, activation, 0.01
+                num_inputs, hidden, choices, activation, 0.01, config.get("entity_order")
             )
         elif self.num_entities:
             heads = MemberHeads if members else EntityHeads

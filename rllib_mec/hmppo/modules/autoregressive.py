@@ -7,8 +7,12 @@ do or leave to chance. Here the logits of entity i depend on the choices z_j of 
 
 with h the entities' encodings, and the joint probability is the product of the conditional ones.
 Where the choices are known, as in training, one pass gives the logits of all entities; to make
-them takes N short steps. No weight depends on N. Unlike independent choices, these depend on the
-order in which the environment lays out the entities.
+them takes N short steps. No weight depends on N.
+
+Unlike independent choices, these depend on the order of choosing. By default it is that in which
+the environment lays out the entities; where the environment says by which of their numbers
+(``entity_order``, see :class:`~rllib_mec.hmppo.team.Team`), entities choose by its falling value,
+so that the order means something and the layout nothing.
 
 A row's entropy and divergence are the sums of those of its conditional distributions, at the
 choices that were made. Over rows as the old policy draws them, the mean of the divergence from it
@@ -75,6 +79,7 @@ class AutoregressiveHeads(Network):
     Args:
         num_choices: K; a choice among two has a single logit, L = 1, others have L = K.
         output_gain: scale of the last layer's weights, V.
+        order_by: index of the feature by whose falling value entities choose; None: as they lie.
     """
 
     def __init__(
@@ -84,9 +89,11 @@ class AutoregressiveHeads(Network):
         num_choices: int,
         activation: str,
         output_gain: float,
+        order_by: int | None = None,
     ) -> None:
         super().__init__()
         self.num_choices = num_choices
+        self.order_by = order_by
         self.one = ActionCodec(gym.spaces.Discrete(num_choices))
         self.activation = ACTIVATIONS[activation]
         self.encoder = EntityEncoder(num_features, hidden, activation)
@@ -114,6 +121,8 @@ class AutoregressiveHeads(Network):
                 "an autoregressive head gives no logits without actions: each entity's depend on "
                 "the choices of those before it"
             )
+        order = self._order(x)
+        x, actions = _arranged(x, order), _arranged(actions, order)
         h, encoder_tape = self.encoder.trace(values[:-4], x)
         made = self._made(actions) / x.shape[2]
         terms = made[:, :, :-1, :, None] * h[:, :, :-1, None]
@@ -121,10 +130,12 @@ class AutoregressiveHeads(Network):
         earlier = functional.pad(terms.cumsum(dim=2), (0, 0, 0, 0, 1, 0))
         joined = torch.cat([h, earlier.flatten(3)], dim=-1)
         y, head_tape = self.head.trace(values[-4:], joined.flatten(1, 2))
-        return y.unflatten(1, x.shape[1:3]), (encoder_tape, head_tape, made)
+        logits = _arranged(y.unflatten(1, x.shape[1:3]), _inverse(order))
+        return logits, (encoder_tape, head_tape, made, order)
 
     def pull(self, values: Values, tape: Tape, gradient: Tensor) -> list[Tensor]:
-        encoder_tape, head_tape, made = tape
+        encoder_tape, head_tape, made, order = tape
+        gradient = _arranged(gradient, order)
         to_joined, head = self.head.pull_to_input(values[-4:], head_tape, gradient.flatten(1, 2))
         to_joined = to_joined.unflatten(1, gradient.shape[1:3])
         width = to_joined.shape[-1] // (1 + self.num_choices)
@@ -142,6 +153,9 @@ class AutoregressiveHeads(Network):
             x: (S, R, N, F).
             noise: (S, R, N), uniform on [0, 1); None for each entity's most probable choice.
         """
+        order = self._order(x)
+        x = _arranged(x, order)
+        noise = None if noise is None else _arranged(noise, order)
         entities, is_coin = x.shape[2], self.num_choices == 2
         own, *by_choice = self._projected(values, x)
         weight, bias = values[-2].mT, values[-1][:, None]
@@ -163,7 +177,16 @@ class AutoregressiveHeads(Network):
             made.copy_(distribution.mode() if draws is None else distribution.sample(draws[i]))
             for k, term in enumerate(by_choice):
                 earlier.addcmul_((made == k).to(earlier.dtype), term[i])
-        return choices[..., 0].movedim(0, -1), logits.movedim(0, 2)
+        back = _inverse(order)
+        return _arranged(choices[..., 0].movedim(0, -1), back), _arranged(
+            logits.movedim(0, 2), back
+        )
+
+    def _order(self, x: Tensor) -> Tensor | None:
+        """Which entity chooses when, (S, R, N); None: as they lie."""
+        if self.order_by is None:
+            return None
+        return x[..., self.order_by].argsort(dim=2, descending=True, stable=True)
 
     def _projected(self, values: Values, x: Tensor) -> list[Sequence[Tensor]]:
         """What the steps of :meth:`decide` add up, (S, R, H) for each entity of each.
@@ -184,3 +207,16 @@ class AutoregressiveHeads(Network):
         """Which choices were made, one-hot, (S, R, N, K)."""
         numbers = torch.arange(self.num_choices, device=actions.device)
         return (actions.round()[..., None] == numbers).to(actions.dtype)
+
+
+def _arranged(values: Tensor, order: Tensor | None) -> Tensor:
+    """Entities' values, (S, R, N) or (S, R, N, F), in an order, (S, R, N)."""
+    if order is None:
+        return values
+    if values.dim() == order.dim():
+        return values.gather(2, order)
+    return values.gather(2, order[..., None].expand(*order.shape, values.shape[-1]))
+
+
+def _inverse(order: Tensor | None) -> Tensor | None:
+    return None if order is None else order.argsort(dim=2)
