@@ -64,11 +64,14 @@ def test_the_least_cost_of_one_ue_is_that_of_its_best_plan(
 def test_no_weights_and_prices_cost_more_than_the_slopes_say(
     downlink_sharing, emulator_action, emulator_download
 ):
-    # The least cost is concave in them: what was used is its slope.
+    # The least cost is concave in them: what was used is its slope. Downloads are so slow that UEs
+    # wait for better channels, or for lower weights on downloads, to have more layers.
     scenario = Scenario.of(
         "field",
         num_ues=3,
-        num_tasks=8,
+        num_tasks=12,
+        downlink_bandwidth_hz=2e6,
+        uplink_bandwidth_hz=1e6,
         downlink_sharing=downlink_sharing,
         emulator_action=emulator_action,
         emulator_download=emulator_download,
@@ -77,9 +80,9 @@ def test_no_weights_and_prices_cost_more_than_the_slopes_say(
     rng = np.random.default_rng(0)
     for reach in (1.0, 1e-3):
         for _ in range(10):
-            weights = rng.dirichlet(np.ones(5), (8, 4))
+            weights = rng.dirichlet(np.ones(5), (12, 4))
             per_kj = rng.uniform(0, 0.05, (4, 3))
-            other = weights + reach * (rng.dirichlet(np.ones(5), (8, 4)) - weights)
+            other = weights + reach * (rng.dirichlet(np.ones(5), (12, 4)) - weights)
             other_kj = per_kj + reach * (rng.uniform(0, 0.05, (4, 3)) - per_kj)
             here, there = ues.solve(weights, per_kj), ues.solve(other, other_kj)
             rise = (here.sums * (other - weights)).sum(axis=(0, 2))
