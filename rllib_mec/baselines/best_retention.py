@@ -40,6 +40,10 @@ def check(scenario: Scenario) -> None:
             f"best-retention: scenario {scenario.name} has {', '.join(on)}: expected a scenario "
             "without such parts (hold takes any)"
         )
+    if scenario.emulator_download != "whole":
+        raise InputError(
+            f"best-retention: emulator_download = {scenario.emulator_download!r}: expected 'whole'"
+        )
     if scenario.perplexity_coefficients[0] <= 0:
         raise InputError(
             f"best-retention: perplexity_coefficients = {list(scenario.perplexity_coefficients)}: "

@@ -1,9 +1,9 @@
 """What each UE's choices cost and take in a step, apart from whom it shares links and queue with.
 
-In a step a UE with a task trains on the server, keeps its emulator and trains locally, or downloads
-another one and trains locally. Once it is settled how many UEs are served, train locally and
-download, all is fixed but the server's queue, which is the sum of the served UEs' work. The greedy
-baselines search over these tables; costs are minus rewards.
+In a step a UE with a task trains on the server, or locally with what it has cached, or downloads an
+emulator, or layers that it lacks, and trains locally. Once it is settled how many UEs are served,
+train locally and download, all is fixed but the server's queue, which is the sum of the served UEs'
+work. The greedy baselines search over these tables; costs are minus rewards.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Choices:
         queue_s: seconds of the UE's work on the server, [b, i].
         queue_shared: whether a served UE waits for the work of all.
         local_cost, local_s: of the adapter's way up while n UEs train locally, [b, n, i].
-        kept_cost, kept_s: of keeping the emulator, [b, i]; NEVER where it cannot be.
+        cached: E that the UE has cached, or 0, [b, i].
+        kept_cost: of training with that one, [b, i]; NEVER where it cannot be.
         download_s: seconds per unit of E to download while nobody else does, [b, i]; n UEs
             that download take n times as long each.
         train_s: seconds per unit of E to train locally, [b, i].
@@ -80,7 +81,7 @@ class Choices:
                 limit = np.where(train_kj > 0, situation.battery_kj / train_kj, np.inf)
             self.most = np.minimum(self.most, limit * _ROUNDING)
         self.kept_cost = np.where(able, self.download_cost(situation.cached), NEVER)
-        self.kept_s = situation.cached * self.train_s
+        self.cached = situation.cached
         self._links(scenario, situation, per_kj)
 
     def _links(self, scenario: Scenario, situation: Situation, per_kj: float) -> None:

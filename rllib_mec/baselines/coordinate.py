@@ -2,7 +2,8 @@
 
 It begins with what every UE could do at once (all on the server, or all keeping their emulators, or
 all downloading one), and then goes through the UEs again and again: each tries the server, keeping
-and each retention of a grid, all others as they are, until nobody finds anything better. What
+and each retention of a grid (a download, or cut from what is cached, as the scenario says), all
+others as they are, until nobody finds anything better. What
 others cost and how long they take hangs on a UE only by how many share links and queue, so it is
 summed up once for each of the three kinds of choices.
 """
@@ -14,6 +15,7 @@ import numpy as np
 from rllib_mec.baselines.choices import Choices
 from rllib_mec.system import Scenario
 from rllib_mec.system.compute import local_energy, training_work
+from rllib_mec.system.emulator import new_layers
 from rllib_mec.system.radio import Bools, Floats, Ints
 from rllib_mec.system.step import Situation, step
 
@@ -90,7 +92,7 @@ class _Team:
             # Whose battery is too small goes to the server.
             needed = local_energy(scenario.energy, retention, work)
             served = served | (needed > situation.battery_kj)
-        switch = retention != situation.cached
+        switch, size = new_layers(scenario, retention, situation.cached)
         downloading = scenario.downlink_sharing == "downloading"
         self._served = served & active
         self._local = ~served & active
@@ -99,7 +101,7 @@ class _Team:
         self._kinds = ((0, 0), (0, 1), (1, 0)) if downloading else ((0, 0), (1, 0), (1, 1))
         self._cost = choices.download_cost(retention)
         self._train_s = retention * choices.train_s
-        self._load_s = switch * retention * choices.download_s
+        self._load_s = switch * size * choices.download_s
         self._rows = np.arange(len(active))
         self.chosen: Ints = np.repeat(first[:, None], active.shape[1], axis=1)
         self._now = [

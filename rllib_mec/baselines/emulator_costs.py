@@ -1,4 +1,10 @@
-"""The best emulator that a UE can download without more than some E, for any quality curve."""
+"""The best emulators that a UE can train with in some time, for any quality curve.
+
+Of an emulator E, a UE downloads E - O, where O is what it owns: 0 with ``emulator_download: whole``
+and with ``missing`` the cached retention. While d UEs download it then takes d a (E - O) + E c
+seconds, which grow with E, so a time is a limit on E. Without a download a UE trains, in E c
+seconds, with the emulator that it has cached, or with ``missing`` also with any smaller one.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +23,17 @@ _ROUNDS = 30
 
 
 class EmulatorCosts:
-    """The least cost of training locally with a new emulator of at most some E.
+    """The least costs of training locally, with and without a download.
 
-    With ``layers`` it is exact. Else the curve's overall minimum is polished, and E at its limit
+    With ``layers`` they are exact. Else the curve's overall minimum is polished, and E at its limit
     is evaluated itself; only minima before the overall one lie on the grid.
 
     Attributes:
-        low: the smallest E there is. able: which UEs can download that one, [b, i].
+        low: the smallest E there is. able: which UEs can train with that one, [b, i].
         best: the best E of all, [b, i]. best_cost: its cost, [b, i]; NEVER where not able.
+        cut: whether UEs cut smaller emulators from what they own. owned: O, [b, i].
+        kept: the best E without a download, [b, i]. kept_cost: its cost, NEVER where there is none.
+        kept_s: seconds it takes.
     """
 
     def __init__(self, choices: Choices) -> None:
@@ -53,6 +62,52 @@ class EmulatorCosts:
         self.best, self.best_cost = self._first(self._place[..., -1]), self._least[..., -1].copy()
         if not self._layers:
             self._polish(grid)
+        self.cut = scenario.emulator_download == "missing"
+        self.owned: Floats = choices.cached if self.cut else np.zeros(choices.cached.shape)
+        self.kept, self.kept_cost = choices.cached, choices.kept_cost
+        if self.cut:
+            every = np.arange(len(self.owned))
+            self.kept, self.kept_cost = self._smaller(every, self.owned)
+        self.kept_s = self.kept * choices.train_s
+
+    def without_download(self, rows: Ints, room: Floats) -> tuple[Floats, Floats]:
+        """Returns the best E to be had in ``room`` seconds without a download, and its cost.
+
+        Args:
+            rows: situations, (n,). room: (n, N).
+
+        Returns:
+            (n, N) each; the cost is NEVER where there is no such E.
+        """
+        whole = self.kept_s[rows] <= room * (1 + 1e-12)
+        kept, cost = self.kept[rows], np.where(whole, self.kept_cost[rows], NEVER)
+        if not self.cut or whole.all():
+            return kept, cost
+        # Only a UE that takes time for training is too slow and in time with a smaller one.
+        train_s = self._choices.train_s[rows]
+        smaller = np.divide(room, train_s, out=np.zeros_like(room), where=train_s > 0)
+        smaller, less = self._smaller(rows, np.minimum(smaller, kept))
+        return np.where(whole, kept, smaller), np.where(whole, cost, less)
+
+    def with_download(self, rows: Ints, room: Floats, sharing: Ints) -> tuple[Floats, Floats]:
+        """The same with a download, while ``sharing`` UEs download, (n,)."""
+        load_s = sharing[:, None] * self._choices.download_s[rows]
+        slowness, owned = load_s + self._choices.train_s[rows], self.owned[rows]
+        if not self.cut:
+            return self.up_to(rows, room / slowness)
+        retention, cost = self.up_to(rows, (room + load_s * owned) / slowness)
+        return retention, np.where(retention > owned, cost, NEVER)
+
+    def seconds(self, retention: Floats, sharing: Ints, rows: Ints) -> Floats:
+        """Seconds of a download of E > O and training, while ``sharing`` UEs download, (n, N)."""
+        load_s = sharing[:, None] * self._choices.download_s[rows]
+        slowness = load_s + self._choices.train_s[rows]
+        return slowness * retention - load_s * self.owned[rows]
+
+    def _smaller(self, rows: Ints, most: Floats) -> tuple[Floats, Floats]:
+        """:meth:`up_to`, but no rounding makes E exceed ``most``: it would be a download."""
+        retention, cost = self.up_to(rows, np.minimum(most, self._choices.most[rows]))
+        return np.minimum(retention, most), cost
 
     def up_to(self, rows: Ints, most: Floats) -> tuple[Floats, Floats]:
         """Returns the best E of at most ``most`` and its cost, (n, N) each; NEVER where none is.

@@ -7,9 +7,11 @@ that pays back later, nor does it save its battery.
 The best action is found within :data:`TOLERANCE`. A set of UEs to serve, of which all 2^N are
 tried, fixes their cost and delay, the server's queue included, and that of adapters. Let at most d
 of the others download, while sharing the downlink by d, under a cap tau on the delay. Then each has
-its best E, and those download who gain most: the cost C(tau) is known, and never rises with tau.
-So on [s, t] no action costs less than omega s + C(t), and branch and bound over tau, for all sets
-and d at once, finds the least cost whatever the shape of the quality curves.
+its best E with a download and without (:mod:`rllib_mec.baselines.emulator_costs`), and those
+download who gain most: the cost C(tau) is known, and never rises with tau. So on [s, t] no action
+costs less than omega s + C(t), and branch and bound over tau, for all sets and d at once, finds the
+least cost whatever the shape of the quality curves. Of d = 0 it need only be tried that nobody
+feels a cap, unless smaller emulators are cut from what is cached (``emulator_download: missing``).
 """
 
 from __future__ import annotations
@@ -108,12 +110,12 @@ class _Search:
         self._fixed()
         self.cost = np.full(envs, np.inf)
         self.server = np.zeros((envs, ues), dtype=bool)
-        self.retention = np.zeros((envs, ues))  # of a new emulator; 0: none
+        self.retention = np.zeros((envs, ues))  # of local training; 0: none
         self._place = [np.zeros(envs, dtype=np.intp) for _ in range(2)]  # of the best: m, d
         self._cap = np.full(envs, np.nan)
 
     def run(self) -> tuple[Bools, Floats]:
-        """Returns z, and E where there is a download, else 0, (B, N) each."""
+        """Returns z, and E where a UE trains locally, else 0, (B, N) each."""
         self._without_downloads()
         nodes = self._roots()
         # The ends may be the best caps (low is the server's delay); no interval has them inside.
@@ -147,41 +149,50 @@ class _Search:
         self._local_s = np.where(self._local, choices.local_s[rows, self._locals], 0.0)
 
     def _without_downloads(self) -> None:
-        """All sets whose other UEs keep their emulators."""
-        choices = self.choices
-        cost = self._base + np.where(self._local, choices.kept_cost[:, None], 0.0).sum(axis=-1)
-        seconds = np.where(self._local, choices.kept_s[:, None], 0.0) + self._local_s
+        """All sets whose other UEs download nothing, and no cap."""
+        choices, emulators = self.choices, self.emulators
+        cost = self._base + np.where(self._local, emulators.kept_cost[:, None], 0.0).sum(axis=-1)
+        seconds = np.where(self._local, emulators.kept_s[:, None], 0.0) + self._local_s
         cost += choices.delay_weight * np.maximum(self._served_s, seconds.max(axis=-1))
         chosen = cost.argmin(axis=-1)
         rows = np.arange(len(cost))
         self.cost = cost[rows, chosen]
         self.server = self.sets[chosen]
+        self.retention = np.where(self._local[rows, chosen], emulators.kept, 0.0)
 
     def _roots(self) -> _Nodes:
         """The intervals of all sets and d that may hold something better."""
         choices, emulators = self.choices, self.emulators
         # Without any cap, those download who gain most.
-        gain = np.maximum(choices.kept_cost - emulators.best_cost, 0.0)
+        gain = np.maximum(emulators.kept_cost - emulators.best_cost, 0.0)
         gain = np.where(self._local, gain[:, None], 0.0)
         most = np.cumsum(-np.sort(-gain, axis=-1), axis=-1)
-        kept = self._base + np.where(self._local, choices.kept_cost[:, None], 0.0).sum(axis=-1)
-        must = self._local & (choices.kept_cost >= NEVER)[:, None]
+        kept = self._base + np.where(self._local, emulators.kept_cost[:, None], 0.0).sum(axis=-1)
+        must = self._local & (emulators.kept_cost >= NEVER)[:, None]
+        every = np.arange(len(self._base))
         parts = []
-        for d in range(1, self.sets.shape[-1] + 1):
-            slowness = (d * choices.download_s + choices.train_s)[:, None]
-            seconds = np.where(self._local, slowness * emulators.low + self._local_s, np.inf)
+        for d in range(0 if emulators.cut else 1, self.sets.shape[-1] + 1):
+            sharing = np.full(len(every), d)
+            smallest = np.maximum(emulators.low, emulators.owned)
+            seconds = emulators.seconds(smallest, sharing, every)[:, None]
+            seconds = np.where(self._local, seconds + self._local_s, np.inf)
+            # Some UE downloads, and those that cannot do without.
             low = np.where(must, seconds, seconds.min(axis=-1, keepdims=True)).max(axis=-1)
-            enough = self._locals >= d
+            if emulators.cut:
+                soonest = (emulators.low * choices.train_s)[:, None] + self._local_s
+                soonest = np.where(self._local, soonest, 0.0).max(axis=-1)
+                low = np.maximum(low, soonest) if d else soonest
+            enough = self._locals >= max(d, 1)
             low = np.where(enough, np.maximum(self._served_s, low), 0.0)
-            cost = kept - most[..., d - 1]
+            cost = kept - most[..., d - 1] if d else kept
             bound = choices.delay_weight * low + cost
             row, served = np.nonzero(enough & (bound < self.cost[:, None] - TOLERANCE))
             local = self._local[row, served]
-            longest = (
-                np.maximum(choices.kept_s[row], (slowness[:, 0] * emulators.best)[row])
-                + self._local_s[row, served]
-            )
-            high = np.where(local, longest, 0.0).max(axis=-1)
+            longest = emulators.kept_s
+            if d:
+                best_s = emulators.seconds(emulators.best, sharing, every)
+                longest = np.maximum(longest, best_s)
+            high = np.where(local, longest[row] + self._local_s[row, served], 0.0).max(axis=-1)
             at = row, served
             high = np.maximum(high, low[at])
             parts.append(_Nodes(row, served, np.full(len(row), d), low[at], high, cost[at]))
@@ -207,20 +218,20 @@ class _Search:
         choices, row = self.choices, nodes.row
         at = row, nodes.served
         local, extra = self._local[at], self._local_s[at]
-        slowness = nodes.downloads[:, None] * choices.download_s[row] + choices.train_s[row]
         room = cap[:, None] - extra
-        retention, new = self.emulators.up_to(row, room / slowness)
-        kept_s = choices.kept_s[row]
-        kept = np.where(kept_s <= room * (1 + 1e-12), choices.kept_cost[row], NEVER)
+        own, kept = self.emulators.without_download(row, room)
+        retention, new = self.emulators.with_download(row, room, nodes.downloads)
         gain = np.where(local, kept - new, 0.0)
         order = np.argsort(-gain, axis=-1)
         ranked = np.empty_like(order)
         np.put_along_axis(ranked, order, np.arange(order.shape[-1])[None], axis=-1)
         downloads = (gain > 0) & (ranked < nodes.downloads[:, None])
         cost = self._base[at] + np.where(local, np.where(downloads, new, kept), 0.0).sum(axis=-1)
-        seconds = np.where(downloads, slowness * retention, kept_s) + extra
+        loading = self.emulators.seconds(retention, nodes.downloads, row)
+        seconds = np.where(downloads, loading, own * choices.train_s[row]) + extra
         delay = np.maximum(self._served_s[at], np.where(local, seconds, 0.0).max(axis=-1))
-        self._offer(nodes, cap, cost + choices.delay_weight * delay, downloads * retention)
+        retention = np.where(downloads, retention, np.where(local, own, 0.0))
+        self._offer(nodes, cap, cost + choices.delay_weight * delay, retention)
         return cost, delay
 
     def _offer(self, nodes: _Nodes, cap: Floats, total: Floats, retention: Floats) -> None:
@@ -253,10 +264,13 @@ class _Search:
             falls = totals[0] > totals[1]
             low, high = np.where(falls, left, low), np.where(falls, high, right)
         # Where a UE has its best emulator just in time.
-        slowness = downloads[:, None] * choices.download_s[row] + choices.train_s[row]
-        kinks = slowness * self.emulators.best[row] + self._local_s[row, served]
-        for ue in range(kinks.shape[-1]):
-            self._try(nodes, kinks[:, ue])
+        kinks = self.emulators.seconds(self.emulators.best[row], downloads, row)
+        if self.emulators.cut:
+            kinks = np.concatenate([kinks, self.emulators.kept_s[row]], axis=-1)
+        extra = self._local_s[row, served]
+        kinks += np.tile(extra, kinks.shape[-1] // extra.shape[-1])
+        for kink in kinks.T:
+            self._try(nodes, kink)
 
 
 def _joined(parts: list[_Nodes]) -> _Nodes:

@@ -1,10 +1,11 @@
-"""The UEs of :mod:`rllib_mec.bounds.relaxation`, each on its own, by dynamic programming."""
+"""The UEs of :mod:`rllib_mec.bounds.relaxation`, each on its own: what all that they do costs."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from rllib_mec.bounds.ascent import Used
+from rllib_mec.bounds.plans import MissingLayers, Priced, WholeEmulators
 from rllib_mec.system import Scenario
 from rllib_mec.system.compute import local_energy, sending_energy, training_work
 from rllib_mec.system.quality import complexity_factor, quality_of
@@ -53,7 +54,8 @@ class Alone:
     """The UEs of B environments, each on its own. Axes: t step, b environment, i UE, e emulator.
 
     Costs are per step and UE, [t, b, i]; those named ``_of_e`` are per unit of E. Inequality 1
-    gives ``upload``, 2 ``load``, and 3 those named ``alone``.
+    gives ``upload``, 2 ``load`` and ``owned``, what need not be downloaded, and 3 those named
+    ``alone``.
 
     Args:
         episode: T tasks, without the one that is never carried out.
@@ -66,6 +68,8 @@ class Alone:
         second = -scenario.delay_weight_per_s
         self.active: Bools = np.ones(shape, dtype=bool) if tasks.active is None else tasks.active
         weight = -scenario.perplexity_weight / n * complexity_factor(scenario, tasks.complexity)
+        missing = scenario.emulator_download == "missing"
+        self._plan = MissingLayers if missing else WholeEmulators
         self.retention, perplexity = grid_of(scenario)
         domain = np.zeros(shape, dtype=np.intp) if tasks.domain is None else tasks.domain
         self.local = weight[..., None] * perplexity[domain]
@@ -125,6 +129,7 @@ class Alone:
         shared = down if scenario.downlink_sharing == "downloading" else down / sharing
         self.load_of_e = self.load_of_e + second * shared
         self.load_alone_of_e = second * down
+        self.owned_of_e = second * shared
 
     def solve(self, weights: Floats, per_kj: Floats) -> Used:
         """Lets each UE do what is best for itself.
@@ -134,64 +139,35 @@ class Alone:
             per_kj: price of training energy beyond its cost, [b, i].
         """
         server, download, own = weights[..., :1], weights[..., 1:2], weights[..., 2:]
-        served = self.served + server * self.upload + own * self.served_alone
-        local = self.sent + own * self.sent_alone
-        local_of_e = self.trained_of_e + per_kj * self.train_kj + own * self.train_alone_of_e
-        load = download * self.load
-        load_of_e = download * self.load_of_e + own * self.load_alone_of_e
-        ahead, new, chosen = self._backwards(served, local, local_of_e, load, load_of_e)
-        num = len(self.retention)
-        shape = served.shape[1:]
-        rows, ues = np.ogrid[: shape[0], : shape[1]]
-        cached = np.full(shape, num)
-        sums = np.zeros((*served.shape[:2], shape[1] + 2))
+        plan = self._plan(
+            Priced(
+                self.active,
+                self.retention,
+                quality=self.local,
+                served=self.served + server * self.upload + own * self.served_alone,
+                local=self.sent + own * self.sent_alone,
+                local_of_e=self.trained_of_e + per_kj * self.train_kj + own * self.train_alone_of_e,
+                load=download * self.load,
+                load_of_e=download * self.load_of_e + own * self.load_alone_of_e,
+                owned_of_e=download * self.owned_of_e + own * self.load_alone_of_e,
+            )
+        )
+        shape = weights.shape[1:2] + self.active.shape[2:]
+        held = plan.first
+        sums = np.zeros(weights.shape)
         training = np.zeros(shape)
-        sizes = np.append(self.retention, 0.0)
-        for t in range(len(served)):
-            later = ahead[t + 1, rows, ues, cached]
-            held = np.minimum(cached, num - 1)
-            keep = self.local[t, rows, ues, held] + local[t] + local_of_e[t] * sizes[cached] + later
-            keep = np.where(cached < num, keep, np.inf)
-            serve = served[t] + later
-            active = self.active[t]
-            uploads = active & (serve < np.minimum(keep, new[t]))
-            downloads = active & ~uploads & (new[t] < keep)
-            cached = np.where(downloads, chosen[t], cached)
-            here = active & ~uploads
-            size = here * sizes[cached]
+        for t in range(len(weights)):
+            uploads, downloads, size, saved, held = plan.follow(t, held)
+            here = self.active[t] & ~uploads
             loaded = downloads * size
             sums[t, :, 0] = (uploads * self.upload[t]).sum(axis=-1)
-            sums[t, :, 1] = (loaded * self.load_of_e[t] + downloads * self.load[t]).sum(axis=-1)
+            load = loaded * self.load_of_e[t] + downloads * self.load[t]
+            sums[t, :, 1] = (load - saved * self.owned_of_e[t]).sum(axis=-1)
             sums[t, :, 2:] = (
                 uploads * self.served_alone[t]
                 + here * self.sent_alone[t]
                 + size * self.train_alone_of_e[t]
-                + loaded * self.load_alone_of_e[t]
+                + (loaded - saved) * self.load_alone_of_e[t]
             )
             training += size * self.train_kj[t]
-        return Used(ahead[0, ..., num].sum(axis=-1), sums, training)
-
-    def _backwards(
-        self, served: Floats, local: Floats, local_of_e: Floats, load: Floats, load_of_e: Floats
-    ) -> tuple[Floats, Floats, Ints]:
-        """Returns the least costs from each step on, and the best downloads.
-
-        Returns:
-            the least cost with each emulator cached, [t, b, i, e], the last one being none; the
-            least with a download in that step, [t, b, i]; and the emulator that is downloaded.
-        """
-        ahead = np.zeros((len(served) + 1, *served.shape[1:], len(self.retention) + 1))
-        new = np.empty_like(served)
-        chosen = np.empty(served.shape, dtype=np.intp)
-        for t in reversed(range(len(served))):
-            here = self.local[t] + local_of_e[t, ..., None] * self.retention
-            here += local[t, ..., None]
-            here += ahead[t + 1, ..., :-1]
-            loaded = here + load_of_e[t, ..., None] * self.retention
-            chosen[t] = loaded.argmin(axis=-1)
-            new[t] = np.take_along_axis(loaded, chosen[t][..., None], axis=-1)[..., 0] + load[t]
-            now = ahead[t]
-            np.minimum(served[t, ..., None] + ahead[t + 1], new[t][..., None], out=now)
-            np.minimum(now[..., :-1], here, out=now[..., :-1])
-            np.copyto(now, ahead[t + 1], where=~self.active[t, ..., None])
-        return ahead, new, chosen
+        return Used(plan.cost, sums, training)

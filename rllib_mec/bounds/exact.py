@@ -66,7 +66,8 @@ def _plan(scenario: Scenario, episode: Episode, env: int) -> tuple[Bools, Floats
     """Returns z, (T, N), E, (T, N), and the reward of the environment ``env``."""
     low, high = scenario.layer_bounds
     emulators = np.array([NOTHING_CACHED, *np.arange(low, high + 1) / scenario.num_layers])
-    # A row for each joint state, and for each joint action: the emulator downloaded, 0 the server.
+    # A row for each joint state, and for each joint action: the emulator to train with locally, and
+    # to download if it is not there; 0 the server.
     rows = np.array(list(itertools.product(range(len(emulators)), repeat=scenario.num_ues)))
     state, action = rows[:, None], rows[None]
     held = np.where(action == 0, state, action)

@@ -4,8 +4,10 @@ Costs are minus rewards. A step costs the perplexity of each UE's task and the e
 the delay of the slowest UE, which alone ties the UEs together. Inequalities untie them. Let n UEs
 have a task in a step, UE i of which uploads in u_i(k) seconds if k do so, gets its adapter back
 in b_i(k) and sends it in v_i(k), keeps the server busy for q_i, trains locally in E c_i and
-downloads in E a_i(d), a_i(d) = d a_i(1), if d download. (With ``downlink_sharing: printed``
-others do not slow a download: a_i(1) / n then takes the place of a_i(1) in 2.)
+downloads in (E - O) a_i(d), a_i(d) = d a_i(1), if d download. O is what it owns of E: nothing, or
+with ``emulator_download: missing`` the largest retention that it ever had; then it also trains
+with any smaller E without a download. (With ``downlink_sharing: printed`` others do not slow a
+download: a_i(1) / n then takes the place of a_i(1) in 2.)
 
 1. On a link, a rate times the number k of those who share it never falls with k: on the downlink
    it stays, for bandwidth and power are both shared, so that the SNR stays; on the uplink, where
@@ -16,12 +18,12 @@ others do not slow a download: a_i(1) / n then takes the place of a_i(1) in 2.)
              >= sum_S ((u_i(n) + b_i(n)) / n + q_i),
 
    and with ``server_queue: none`` the same with q_i / n.
-2. With D the set of the d UEs that download and E_i what UE i holds,
+2. With D the set of the d UEs that download and E_i what UE i trains with,
 
-       delay >= mean_D (d a_i(1) E_i + c_i E_i + v_i)
-             >= sum_D (a_i(1) E_i + (c_i E_i + v_i(1)) / n).
+       delay >= mean_D (d a_i(1) (E_i - O_i) + c_i E_i + v_i)
+             >= sum_D (a_i(1) (E_i - O_i) + (c_i E_i + v_i(1)) / n).
 3. The delay is at least what UE i takes by itself: u_i(1) + b_i(1) + q_i if it is served, else
-   c_i E_i + v_i(1), and a_i(1) E_i more if it downloads.
+   c_i E_i + v_i(1), and a_i(1) (E_i - O_i) more if it downloads.
 4. So in each step the delay is at least any convex combination of these n + 2 sums. What a UE
    sends costs the energy of p u_i(1) or p v_i(1) at least.
 5. Of a battery, local training takes what it holds at first at most: it never starts with less than
@@ -36,10 +38,22 @@ ends early, which costs nothing but tightness.
 
 In ``layers``, E has a grid. Else the dynamic programming takes points, and there perplexities that
 are lower than the curves by at most what chords of the curves lie above them, in the cells on both
-sides. This is a bound, too. While a UE holds E, all that it pays is linear in E, but for the
-perplexities, which have weights W_m >= 0 in the domains m. In a cell between two points each curve
-is above its lowered chord; and what is linear in E is least at one of the points, where the
-lowered perplexities are at most the lowered chords. (Curves are sampled within cells; what could
+sides. This is a bound, too. The line through the lowered points lies below the chord of each cell,
+lowered for that cell, and so below the curve; to put it in the curve's place costs nothing but
+tightness. Take any plan of the UE, keep what it does in each step (upload, train without a
+download, download), and move the E's of its steps, each within its cell. The cost is then linear in
+them: perplexities are, training is, and so are downloads, each a price times E - O, where O is 0 or
+the E of an earlier step. So it is least at a vertex of what the E's may be.
+
+- With whole emulators, all steps between two downloads have the same E, which has the ends of its
+  cell as vertices.
+- With missing layers, E is at most that of the last download where there is none, and at least that
+  where there is one. Limits on single E's and on differences of two, all of them points of the grid
+  or 0, have vertices on the grid: at any other plan, the E's off the grid that equal one of them
+  could move up and down together. If a download becomes one of nothing there, the UE could as well
+  train without, which costs no more.
+
+So a plan on the grid costs no more than the one taken. (Curves are sampled within cells; what could
 be missed between samples is far below the margin taken.) A UE's largest E is rounded up.
 """
 

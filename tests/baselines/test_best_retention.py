@@ -89,6 +89,11 @@ def test_each_ue_downloads_once_and_gains_over_hold(emulator_action):
     assert (rewards["best-retention"] > rewards["hold"]).any()
 
 
+def test_emulators_cut_from_larger_ones_are_refused():
+    with pytest.raises(InputError, match=r"emulator_download = 'missing': expected 'whole'"):
+        check(Scenario(emulator_download="missing"))
+
+
 def test_an_f_that_is_not_convex_is_refused():
     with pytest.raises(InputError, match=r"perplexity_coefficients = .* expected a convex f"):
         check(Scenario(perplexity_coefficients=(-1.0, -1.0, 30.0)))

@@ -22,7 +22,14 @@ def rewards(scenario, situation, server, retention):
 @pytest.mark.parametrize("emulator_action", ["retention", "layers", "keep_or_retention"])
 @pytest.mark.parametrize(
     "fields",
-    [{}, OFF, SCARCE, {"compute": {"server_queue": "none"}}, OFF | {"adapter": True}],
+    [
+        {},
+        OFF,
+        SCARCE,
+        {"compute": {"server_queue": "none"}},
+        OFF | {"adapter": True},
+        {"emulator_download": "whole"},
+    ],
     ids=str,
 )
 def test_no_ue_alone_can_do_better(fields, emulator_action, downlink_sharing):

@@ -1,5 +1,6 @@
 """Greedy with the parts of the scenario ``field``: no joint action has a higher reward."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -22,6 +23,10 @@ GRIDS = {
     "own queue": {"compute": {"server_queue": "none"}},
     **{part: OFF | {"compute": part == "energy", part: True} for part in PARTS},
     "f falls, then rises": OFF | {"perplexity_coefficients": (-40.0, 20.0, 31.9)},
+    # Devices so slow that they often train with less than they have cached.
+    "slow": {"compute": {"ue_tflops": (1.0, 2.0, 99.0)}, "energy": False},
+    "whole": {"emulator_download": "whole"},
+    "slow, whole": {"compute": {"ue_tflops": (1.0, 2.0, 99.0)}, "emulator_download": "whole"},
 }
 
 
@@ -43,7 +48,7 @@ def steps(scenario, num_envs=6, seed=0):
 
 
 def highest_reward(scenario, situation):
-    """The best of all joint actions with a grid of layers, (B,); to keep is one of them."""
+    """The best of all joint actions with a grid of layers, (B,); to keep or cut are among them."""
     low, high = scenario.layer_bounds
     each = [(True, low), *((False, layers) for layers in range(low, high + 1))]
     best = -np.inf
@@ -86,6 +91,29 @@ def test_random_actions_are_not_better_where_e_is_a_number():
             retention = np.where(held, situation.cached, rng.uniform(0.2, 0.8, shape))
             other = step(scenario, situation, rng.random(shape) < rng.random(), retention)
             assert (outcome.reward >= other.reward - greedy.TOLERANCE).all()
+
+
+@pytest.mark.parametrize(("download", "expected"), [("missing", None), ("whole", 0.8)])
+def test_a_smaller_emulator_is_cut_where_training_takes_long(download, expected):
+    scenario = Scenario.of(
+        "field",
+        **OFF | {"compute": {"tokens": (1e5, 1e5), "ue_tflops": (10.0,)}},
+        num_ues=1,
+        uplink_bandwidth_hz=1.0,  # nothing is ever uploaded
+        complexity=(10, 10),
+        perplexity_weight=-0.1,
+        delay_weight_per_s=-0.02,
+        emulator_download=download,
+    )
+    simulator = Simulator(scenario)
+    simulator.reset(0)
+    cached = np.array([[0.8]])
+    situation = dataclasses.replace(simulator.situation, cached=cached)
+    _, retention = greedy.best_actions(scenario, situation)
+    if expected is None:
+        # 0 = W f'(E) + omega w / speed, with f' = 50.4 E - 43.1, W = 0.1 (10 + 10) / 10, w = 1080.
+        expected = (43.1 - 0.02 * 108 / 0.2) / 50.4
+    assert retention[0, 0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_what_is_decided_is_done_whatever_the_batteries_hold():

@@ -39,6 +39,7 @@ sizes = {
     "downlink_bandwidth_hz": st.sampled_from([2e7, 1e9]),
     "delay_weight_per_s": st.sampled_from([0.0, -2e-4, -2e-3]),
     "downlink_sharing": st.sampled_from(["downloading", "printed"]),
+    "emulator_download": st.sampled_from(["whole", "missing"]),
 }
 seeds = st.integers(0, 1000)
 
@@ -92,6 +93,7 @@ def test_random_plans_do_not_exceed_the_bound(parts, energy, fields, action, see
         {},
         {"emulator_action": "layers"},
         {"perplexity_coefficients": (-40.0, 20.0, 31.9), "emulator_tuned": False},
+        {"emulator_download": "whole"},
         *(OFF | {"compute": part == "energy", part: True} for part in PARTS),
     ],
     ids=str,
@@ -101,6 +103,18 @@ def test_no_policy_exceeds_the_bound(name, fields):
     env = batched(MECEnv(scenario), 10)
     metrics, _ = play(env, make_policy(name, env, np.random.SeedSequence(1)), 0)
     assert (metrics["reward"] <= upper_bound(scenario, env.simulator.episode) + ROUNDING).all()
+
+
+def test_cutting_emulators_from_larger_ones_costs_nothing():
+    fields = OFF | {"compute": True, "domains": True, "num_ues": 2, "num_tasks": 6, "num_layers": 8}
+    plans = []
+    for download in ("whole", "missing"):
+        scenario = Scenario.of(
+            "field", **fields, emulator_action="layers", emulator_download=download
+        )
+        plans.append(best_plan(scenario, drawn(scenario, 6).episode).reward)
+    assert (plans[1] >= plans[0] - ROUNDING).all()
+    assert (plans[1] > plans[0]).any()
 
 
 def test_it_is_not_far_above_greedy_in_the_field():
