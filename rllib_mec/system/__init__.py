@@ -1,6 +1,7 @@
 """The system model in plain NumPy: scenario, radio, tasks, perplexity, step, episodes."""
 
-from rllib_mec.system.scenario import SCENARIOS, Scenario
+from rllib_mec.system.scenario import Scenario
+from rllib_mec.system.scenarios import SCENARIOS
 from rllib_mec.system.simulator import METRICS, Simulator
 
 __all__ = ["METRICS", "SCENARIOS", "Scenario", "Simulator"]
