@@ -44,7 +44,8 @@ def test_the_table_of_parts_holds_every_constant(part):
 
 
 def test_the_results_are_those_that_are_kept():
-    from rllib_mec.experiment.report.markdown import further_markdown, markdown
+    from rllib_mec.experiment.report.field import field_table, is_field
+    from rllib_mec.experiment.report.markdown import field_markdown, further_markdown, markdown
     from rllib_mec.experiment.report.results import read_study
     from rllib_mec.experiment.report.table import make_table
 
@@ -53,8 +54,15 @@ def test_the_results_are_those_that_are_kept():
     main = studies.pop("table1")
     assert markdown(make_table(main, with_paper=True)) in README
     assert main.origin.command in README
-    kept = (RESULTS / "studies.md").read_text(encoding="utf-8")
-    assert kept == further_markdown([make_table(study) for study in studies.values()])
+    others = [make_table(study) for study in studies.values() if not is_field(study)]
+    assert further_markdown(others) == (RESULTS / "studies.md").read_text(encoding="utf-8")
+    fields = {name: field_table(study) for name, study in studies.items() if is_field(study)}
+    kept = (RESULTS / "field.md").read_text(encoding="utf-8")
+    assert field_markdown(list(fields.values())) == kept
+    tables = [block for block in field_markdown([fields["field"]]).split("\n\n") if block[0] == "|"]
+    assert len(tables) == 2
+    assert all(table.strip() in README for table in tables)
+    assert fields["field"]["command"] in README
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)

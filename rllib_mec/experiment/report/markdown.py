@@ -88,13 +88,13 @@ def field_markdown(fields: Sequence[Mapping[str, Any]]) -> str:
     """Returns the tables of the scenario ``field``, one behind the other."""
     lines = []
     for field in fields:
-        for columns, rows in (
-            (wording.FIELD_COLUMNS, field["rows"]),
-            (wording.CRITIC_COLUMNS, field["differences"]),
+        for name, columns, rows in (
+            (field["study"], wording.FIELD_COLUMNS, field["rows"]),
+            (f"{field['study']}, HMPPO less IPPO", wording.CRITIC_COLUMNS, field["differences"]),
         ):
             if rows:
                 heads = [label for label, _ in columns]
-                lines += [f"{field['study']}:", "", _line(heads), _line("---" for _ in heads)]
+                lines += [f"{name}:", "", _line(heads), _line("---" for _ in heads)]
                 lines += [*(_line(cell(row) for _, cell in columns) for row in rows), ""]
     return "\n".join(lines)
 
