@@ -127,7 +127,8 @@ def test_only_what_is_missing_is_done(tmp_path):
         "run": "HMPPO",
         "config": {"callbacks_class": "failing_callbacks:Failing", "batched": True},
     }
-    form = FORM | {"variants": {"HMPPO": {"run": "HMPPO"}, "bad": failing}}
+    shared = FORM | {"evaluation": FORM["evaluation"] | {"explored": True}}
+    form = shared | {"variants": {"HMPPO": {"run": "HMPPO"}, "bad": failing}}
     file, out = tmp_path / "f.yaml", tmp_path / "out"
     file.write_text(json.dumps({"s": form}))
     (tmp_path / "failing_callbacks.py").write_text(
@@ -144,18 +145,18 @@ def test_only_what_is_missing_is_done(tmp_path):
     rows = next((out / "units").glob("HMPPO*/runs.parquet"))
     before = rows.stat().st_mtime_ns
 
-    again = FORM | {"variants": {"the same": {"run": "HMPPO"}}}
-    file.write_text(json.dumps({"s": FORM, "other": again}))
+    again = shared | {"variants": {"the same": {"run": "HMPPO"}}}
+    file.write_text(json.dumps({"s": shared, "other": again}))
     done = study_in(tmp_path, file, out)
     assert done.returncode == 0, done.stderr
     assert "3 units, 3 of them there already" in done.stdout
     assert rows.stat().st_mtime_ns == before
     runs = parquet.read_table(out / "s" / "runs.parquet")
     assert runs.schema == RUNS_SCHEMA
-    assert len(runs) == 2 + 4
+    assert len(runs) == 2 + 2 * 4
     assert parquet.read_schema(out / "s" / "curves.parquet") == CURVES_SCHEMA
     others = parquet.read_table(out / "other" / "runs.parquet").to_pylist()
-    assert {row["variant"] for row in others} == {"hold", "the same"}
+    assert {row["variant"] for row in others} == {"hold", "the same", "the same, explored"}
     assert {row["study"] for row in others} == {"other"}
     assert (out / "report" / "f" / "index.html").is_file()
     about = json.loads((out / "s" / "study.json").read_text())

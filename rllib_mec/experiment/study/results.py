@@ -88,6 +88,11 @@ def summary(values: dict[str, Any]) -> Row:
     return row
 
 
+def relabelled(row: Row, variant: str) -> str:
+    """Returns the label of a row in a study that calls the row's unit ``variant``."""
+    return variant + (EXPLORED if row["variant"].endswith(EXPLORED) else "")
+
+
 def write(path: Path, rows: Sequence[Row], schema: pyarrow.Schema) -> None:
     """Writes a table, whole or not at all."""
     aside = path.with_name(f".{path.name}.new")

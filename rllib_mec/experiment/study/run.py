@@ -162,7 +162,7 @@ def _write(study: Study, units: Sequence[Unit], out: Path, command: str) -> None
         (results.CURVES, results.CURVES_SCHEMA),
     ):
         rows = [
-            row | {"study": unit.study, "variant": unit.variant}
+            row | {"study": unit.study, "variant": results.relabelled(row, unit.variant)}
             for unit in units
             for row in results.read(_folder(unit, out) / name, schema)
         ]
