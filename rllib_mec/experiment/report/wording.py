@@ -231,7 +231,7 @@ FIELD_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
 """Heads and cells of the table of a study of ``field``."""
 
 CRITIC_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
-    ("setting", lambda row: row["setting"]),
+    ("setting", lambda row: row["setting"] or NOTHING),
     ("UEs", lambda row: str(row["num_ues"])),
     ("policy", lambda row: row["policy"]),
     ("seeds", lambda row: " / ".join(map(str, row["seeds"]))),
