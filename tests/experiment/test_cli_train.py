@@ -132,7 +132,7 @@ def test_evaluate_passes_its_arguments_on(capsys, tmp_path, monkeypatch):
     options = ["--config", '{"num_ues": 4}', "--episodes", "3", "--out", str(out)]
     status, _, _ = rllib(capsys, "evaluate", "hold", "--env", "mec", *options)
     assert status == 0
-    assert given == [("hold", "mec", {"num_ues": 4}, 3, 0, out, False)]
+    assert given == [("hold", "mec", {"num_ues": 4}, 3, 0, out, False, False, None)]
 
 
 @pytest.mark.ray
