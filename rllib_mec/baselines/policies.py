@@ -20,8 +20,9 @@ from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 from rllib_mec.system import Scenario, Simulator
 from rllib_mec.system.emulator import highest_useful_retention
+from rllib_mec.system.fixed import reward_of_fixed
 from rllib_mec.system.radio import Bools, Floats
-from rllib_mec.system.step import Situation, step
+from rllib_mec.system.step import Situation
 
 
 class Policy(Protocol):
@@ -95,7 +96,14 @@ class BestFixed(_SystemPolicy):
             shape = simulator.cached.shape
             choices = [(True, self.best_retention)]
             choices += [(False, float(e)) for e in coordinate.retentions(self.scenario)]
-            rewards = np.stack([self._reward(simulator, *choice) for choice in choices])
+            rewards = np.stack(
+                [
+                    reward_of_fixed(
+                        self.scenario, simulator.episode, np.full(shape, z), np.full(shape, e)
+                    )
+                    for z, e in choices
+                ]
+            )
             servers, retentions = (np.array(column) for column in zip(*choices, strict=True))
             best = rewards.argmax(axis=0)[:, None]
             self._best = (
@@ -103,19 +111,6 @@ class BestFixed(_SystemPolicy):
                 np.broadcast_to(retentions[best], shape),
             )
         return self._best
-
-    def _reward(self, simulator: Simulator, server: bool, retention: float) -> Floats:
-        """What the whole episode would bring, (B,)."""
-        episode, cached = simulator.episode, simulator.cached
-        z, e = np.full(cached.shape, server), np.full(cached.shape, retention)
-        battery, total = episode.devices.battery_kj, np.zeros(len(cached))
-        for t in range(self.scenario.num_tasks):
-            situation = Situation(episode.task(t), cached, episode.devices, battery)
-            keep = cached > 0 if self.scenario.emulator_action == "keep_or_retention" else None
-            outcome = step(self.scenario, situation, z, e, keep)
-            cached, battery = outcome.cached, outcome.battery_kj
-            total += outcome.reward
-        return total
 
 
 class BestRetention(_SystemPolicy):

@@ -66,8 +66,8 @@ from rllib_mec.bounds.ascent import Ascent
 from rllib_mec.errors import InputError
 from rllib_mec.system import Scenario
 from rllib_mec.system.emulator import highest_useful_retention
+from rllib_mec.system.fixed import reward_of_fixed
 from rllib_mec.system.radio import Floats
-from rllib_mec.system.step import Situation, step
 from rllib_mec.system.tasks import Episode
 
 _CHUNK = 4_000_000
@@ -117,15 +117,9 @@ def _reached(scenario: Scenario, episode: Episode) -> Floats:
     held = np.full(shape, highest_useful_retention(scenario))
     if episode.devices.most_retention is not None:
         held = np.minimum(held, episode.devices.most_retention)
-    costs = []
-    for server in (np.zeros(shape, dtype=bool), np.ones(shape, dtype=bool)):
-        cached, battery = np.zeros(shape), episode.devices.battery_kj
-        cost = np.zeros(len(held))
-        for t in range(scenario.num_tasks):
-            situation = Situation(episode.task(t), cached, episode.devices, battery)
-            keep = held == cached if scenario.emulator_action == "keep_or_retention" else None
-            outcome = step(scenario, situation, server, held, keep)
-            cached, battery = outcome.cached, outcome.battery_kj
-            cost -= outcome.reward
-        costs.append(cost)
-    return np.minimum(*costs)
+    return np.minimum(
+        *(
+            -reward_of_fixed(scenario, episode, np.full(shape, server), held)
+            for server in (False, True)
+        )
+    )

@@ -79,8 +79,7 @@ class Numbers:
         self._episode: Episode | None = None
         self._given: Observation = np.empty(0, np.float32)
         self._noise: Floats | None = None
-        self._local_share: Floats | None = None
-        self._largest: Any = scenario.retention[1]
+        self._local: Floats | None = None
 
     def see(self, simulator: Simulator) -> Observation:
         """Returns the numbers before the coming task, (B, N, K)."""
@@ -88,10 +87,13 @@ class Numbers:
             self._begin(simulator)
         seen = self._given[simulator.t].copy()
         self._fill(seen, "cached", _scaled(simulator.cached, self.scenario.retention), simulator.t)
-        if self._local_share is not None:
+        if self._local is not None:
+            largest: Any = simulator.episode.devices.most_retention
+            if largest is None:
+                largest = self.scenario.retention[1]
             # Without an emulator: the largest that fits.
-            held = np.where(simulator.cached > 0, simulator.cached, self._largest)
-            local = np.minimum(self._local_share[simulator.t] * held - 1, _MOST)
+            held = np.where(simulator.cached > 0, simulator.cached, largest)
+            local = np.minimum(self._local[simulator.t] * held - 1, _MOST)
             self._fill(seen, "local", local, simulator.t)
         if "battery" in self._index and simulator.battery_kj is not None:
             left = max(self.scenario.num_tasks - simulator.t, 1)
@@ -108,6 +110,7 @@ class Numbers:
     def _begin(self, simulator: Simulator) -> None:
         scenario, episode = self.scenario, simulator.episode
         self._episode = episode
+        self._local = self._local_training(episode)
         given = self._of_episode(episode)
         noise = None
         if scenario.observation_noise:
@@ -141,14 +144,9 @@ class Numbers:
             numbers["tokens"] = _scaled(tasks.tokens, scenario.compute.tokens)
             speeds = np.log(scenario.compute.ue_tflops)
             numbers["tflops"] = _scaled(np.log(devices.tflops), (speeds.min(), speeds.max()))
-            seconds = training_work(scenario.compute, tasks.tokens) / devices.tflops
-            tokens = np.array(np.mean(scenario.compute.tokens))
-            middling = training_work(scenario.compute, tokens) / np.exp(speeds.mean())
-            self._local_share = seconds / (middling * np.mean(scenario.retention))
         if scenario.memory is not None:
             assert devices.most_retention is not None
             numbers["memory"] = _scaled(devices.most_retention, scenario.retention)
-            self._largest = devices.most_retention
         if scenario.domains is not None:
             assert tasks.domain is not None
             for name, of_domains in (
@@ -161,6 +159,21 @@ class Numbers:
             assert tasks.active is not None
             numbers["active"] = np.where(tasks.active, 1.0, -1.0)
         return numbers
+
+    def _local_training(self, episode: Episode) -> Floats | None:
+        """What training a whole model would take, over a middling task on a middling emulator.
+
+        (T + 1, B, N), or None where nobody sees it.
+        """
+        compute = self.scenario.compute
+        if compute is None or "local" not in self._index:
+            return None
+        assert episode.tasks.tokens is not None
+        assert episode.devices.tflops is not None
+        seconds = training_work(compute, episode.tasks.tokens) / episode.devices.tflops
+        tokens = np.array(np.mean(compute.tokens))
+        middling = training_work(compute, tokens) / np.exp(np.log(compute.ue_tflops).mean())
+        return seconds / (middling * np.mean(self.scenario.retention))
 
     def _uploads(self, tasks: Tasks, last_gain: Floats) -> Floats:
         """What each UE's upload would take if all did and channels stayed, over a middling one."""

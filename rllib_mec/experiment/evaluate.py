@@ -71,15 +71,16 @@ def evaluate_command(
         record = []
     metrics = evaluate(target, env, env_config, episodes, seed, trust, explore, record)
     summary = {name: summarise(values) for name, values in metrics.items()}
-    width = max(map(len, summary))
-    for name, row in summary.items():
-        interval = "" if row["ci95"] is None else "  95 % CI [{:.6g}, {:.6g}]".format(*row["ci95"])
-        click.echo(f"{name:<{width}}  {row['mean']:.6g}{interval}")
+    # Files first: whoever reads the table may close the pipe.
     if out is not None:
         write(out, metrics, {"episodes": episodes, "seed": seed, "metrics": summary})
     if trace_out is not None and record is not None:
         origin = {"target": target, "episodes": episodes, "seed": seed}
         write_trace(trace_out, record, origin)
+    width = max(map(len, summary))
+    for name, row in summary.items():
+        interval = "" if row["ci95"] is None else "  95 % CI [{:.6g}, {:.6g}]".format(*row["ci95"])
+        click.echo(f"{name:<{width}}  {row['mean']:.6g}{interval}")
     return 0
 
 

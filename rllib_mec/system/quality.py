@@ -22,7 +22,7 @@ class Quality(Protocol):
         """Perplexity after training the whole model on the server.
 
         Args:
-            domain: index of each task's domain; None where there is only one.
+            domain: index of each task's domain; None: what the curves of all domains scale.
         """
 
     def local(self, retention: Floats, domain: Ints | None) -> Floats:
@@ -75,13 +75,12 @@ def quality_of(scenario: Scenario) -> Quality:
 
 
 def perplexity_of_retention(scenario: Scenario, retention: Floats) -> Floats:
-    """Perplexity of local training in the first (or only) domain.
+    """Perplexity of local training, before what the domains make of it.
 
     >>> round(float(perplexity_of_retention(Scenario(), np.array(0.8))), 3)
     13.548
     """
-    domain = None if scenario.domains is None else np.array(0)
-    return quality_of(scenario).local(retention, domain)
+    return quality_of(scenario).local(retention, None)
 
 
 def complexity_factor(scenario: Scenario, complexity: Floats) -> Floats:

@@ -14,6 +14,7 @@ Whatever the trace does not hold is drawn as the scenario says.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -123,7 +124,7 @@ class _Picks:
         return cls(episode, step, ue, device_episode)
 
 
-class _Source:
+class _Source(abc.ABC):
     """Puts episodes together from a trace, and from draws where it holds nothing."""
 
     def __init__(self, scenario: Scenario, trace: Trace) -> None:
@@ -153,8 +154,9 @@ class _Source:
         assert first_gain is not None
         return Episode(Tasks(**tasks), first_gain, Devices(**devices))
 
+    @abc.abstractmethod
     def _pick(self, rngs: Streams) -> _Picks:
-        raise NotImplementedError
+        """Draws, from each environment's stream, what its next episode is made of."""
 
     @property
     def _steps(self) -> Array:
