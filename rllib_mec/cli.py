@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from rllib_mec import __version__
+from rllib_mec.cli_profile import profile
 from rllib_mec.cli_trace import trace
 from rllib_mec.cli_train import submit, train, trust_option
 from rllib_mec.errors import InputError
@@ -45,7 +46,7 @@ def cli() -> None:
     """Train and evaluate with RLlib's new API stack."""
 
 
-for command in (train, submit, trace):
+for command in (train, submit, trace, profile):
     cli.add_command(command)
 
 

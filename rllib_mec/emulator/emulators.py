@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -74,7 +75,7 @@ def make_emulator(
     adapter: Adapter,
     retention: float,
     compression: str = "layer_drop",
-    distillation: Distillation | None = None,
+    distilled: Mapping[str, torch.Tensor] | None = None,
     seed: int = 0,
 ) -> Emulator:
     """Compresses a model; ``whole`` stays as it is, and shares its weights.
@@ -82,7 +83,8 @@ def make_emulator(
     Args:
         retention: E, in (0, 1]; 1 is the whole model, whatever the compression.
         compression: one of COMPRESSIONS.
-        distillation: how to train the kept layers; needed with ``distillation``.
+        distilled: what :func:`distilled_layers` gives for this retention; needed with
+            ``distillation``.
         seed: of LoRA's matrices.
 
     Raises:
@@ -94,22 +96,49 @@ def make_emulator(
     number = kept_layers(len(middle), retention)
     dropped = compression != "pruning"
     kept = choose_layers(len(middle), number) if dropped else tuple(range(len(middle)))
-    ends = adapter.places(len(layers_of(whole)))
-    keep = sorted([*ends, *(middle[place] for place in kept)])
     changed = retention < 1 and compression != "layer_drop"
-    own = [*(ends if adapter.kind == "layers" else ()), *(middle if changed else ())]
-    model = with_layers(whole, keep, [place for place in own if place in set(keep)])
-    layers = layers_of(model)[adapter.layers : len(keep) - adapter.layers]
+    model = _cut(whole, adapter, kept, changed)
+    layers = _middle_of(model, adapter)
     pruned = []
     if changed and compression == "pruning":
         pruned = _prune(layers, retention)
     elif changed:
-        if distillation is None:
-            raise InputError("compression = 'distillation': expected text to distil on")
-        distil(model, whole, adapter.layers, distillation)
+        if distilled is None:
+            raise InputError("compression = 'distillation': expected the distilled layers")
+        layers.load_state_dict(distilled)
     trainable = attach(model, adapter, seed)
     share = number / len(middle) if dropped else retention
     return Emulator(model, adapter, trainable, kept, share, pruned)
+
+
+def distilled_layers(
+    whole: PreTrainedModel, adapter: Adapter, retention: float, distillation: Distillation
+) -> dict[str, torch.Tensor]:
+    """Returns the weights of the middle layers of a distilled emulator, on the CPU.
+
+    They depend on no task.
+    """
+    middle = adapter.middle(whole)
+    kept = choose_layers(len(middle), kept_layers(len(middle), retention))
+    student = _cut(whole, adapter, kept, True)
+    distil(student, whole, adapter.layers, distillation)
+    state = _middle_of(student, adapter).state_dict()
+    return {name: weight.detach().cpu() for name, weight in state.items()}
+
+
+def _cut(
+    whole: PreTrainedModel, adapter: Adapter, kept: tuple[int, ...], changed: bool
+) -> PreTrainedModel:
+    """The adapter's layers and some of the middle ones, whose weights are to be changed or not."""
+    middle, ends = adapter.middle(whole), adapter.places(len(layers_of(whole)))
+    inner = [middle[place] for place in kept]
+    own = [*(ends if adapter.kind == "layers" else ()), *(inner if changed else ())]
+    return with_layers(whole, sorted([*ends, *inner]), own)
+
+
+def _middle_of(model: PreTrainedModel, adapter: Adapter) -> nn.ModuleList:
+    layers = layers_of(model)
+    return layers[adapter.layers : len(layers) - adapter.layers]
 
 
 def _prune(layers: nn.Module, retention: float) -> list[nn.Parameter]:
@@ -122,5 +151,5 @@ def _prune(layers: nn.Module, retention: float) -> list[nn.Parameter]:
             with torch.no_grad():
                 prune.l1_unstructured(module, "weight", amount=dropped)
                 prune.remove(module, "weight")
-            matrices.append(getattr(module, "weight"))
+            matrices.append(module.get_parameter("weight"))
     return matrices

@@ -6,9 +6,10 @@ GPT-NeoX, Llama, Mistral, Qwen, Gemma and their kin have, whatever its name.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,27 +46,36 @@ def load_foundation(name: str) -> Foundation:
         InputError: there is no such model, or no causal language model in it.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
     if _looks_like_path(name) and not (Path(name) / "config.json").is_file():
         raise InputError(f"model {name}: expected a directory with config.json")
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        # eager loading in float32: what is measured must not depend on how it was saved.
-        model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=torch.float32, trust_remote_code=False
-        )
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        with no_bars():
+            # In float32: what is measured must not depend on how it was saved.
+            model = AutoModelForCausalLM.from_pretrained(
+                name, dtype=torch.float32, trust_remote_code=False
+            )
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(f"model {name}: cannot be loaded: {reason}") from None
     except Exception as error:  # safetensors raises a class of its own for a damaged file
         raise InputError(f"model {name}: cannot be loaded: {error}") from None
+    return Foundation(name, prepared(model), tokenizer, context_of(model))
+
+
+@contextlib.contextmanager
+def no_bars() -> Iterator[None]:
+    """Keeps transformers from drawing a progress bar of its own for each file."""
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
     finally:
         if bars:
             logging.enable_progress_bar()
-    return Foundation(name, prepared(model), tokenizer, context_of(model))
 
 
 def _looks_like_path(name: str) -> bool:
@@ -149,4 +159,4 @@ def _renumber(model: PreTrainedModel, keep: Sequence[int]) -> None:
     for place, layer in enumerate(layers_of(model)):
         for module in layer.modules():
             if isinstance(getattr(module, "layer_idx", None), int):
-                module.layer_idx = place
+                setattr(module, "layer_idx", place)  # noqa: B010 unknown to nn.Module

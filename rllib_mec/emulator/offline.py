@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -15,7 +16,13 @@ from typing import Any
 
 import torch
 
-from rllib_mec.emulator.models import Foundation, context_of, load_foundation, prepared
+from rllib_mec.emulator.models import (
+    Foundation,
+    context_of,
+    load_foundation,
+    no_bars,
+    prepared,
+)
 from rllib_mec.emulator.progress import bar
 from rllib_mec.emulator.texts import Text, general_text
 from rllib_mec.emulator.tokens import sequences_of
@@ -39,7 +46,9 @@ class OfflineModel:
     width: int = 96
     layers: int = 12
     heads: int = 3
-    training: Training = Training(steps=1400, batch=32, lr=2e-3, weight_decay=0.01)
+    training: Training = dataclasses.field(
+        default_factory=lambda: Training(steps=1400, batch=32, lr=2e-3, weight_decay=0.01)
+    )
     seed: int = 0
 
 
@@ -98,7 +107,8 @@ def _train(directory: Path, settings: OfflineModel, text: Text) -> None:
 
         def after_step() -> None:
             progress.update()
-            progress.set_postfix(perplexity=f"{torch.tensor(trainer.progress.loss).exp():.1f}")
+            # Drawn when the bar is, not each time.
+            progress.set_postfix(perplexity=f"{math.exp(trainer.progress.loss):.1f}", refresh=False)
             if trainer.progress.step % _STEPS_BETWEEN_SAVES == 0:
                 _save(trainer.state(), saved)
 
@@ -129,8 +139,9 @@ def _tokenizer(text: Text, settings: OfflineModel) -> Any:
 def save_foundation(foundation: Foundation, directory: Path) -> None:
     """Writes a model and its tokeniser as a checkpoint; config.json, its sign of life, last."""
     with tempfile.TemporaryDirectory(dir=directory) as part:
-        foundation.tokenizer.save_pretrained(part)
-        foundation.model.save_pretrained(part)
+        with no_bars():
+            foundation.tokenizer.save_pretrained(part)
+            foundation.model.save_pretrained(part)
         files = sorted(Path(part).iterdir(), key=lambda file: file.name == "config.json")
         for file in files:
             os.replace(file, directory / file.name)

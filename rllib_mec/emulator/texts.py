@@ -15,7 +15,7 @@ import hashlib
 import importlib
 import sysconfig
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rllib_mec.errors import InputError, unknown_name
@@ -142,7 +142,7 @@ def _of_tasks(kind: str) -> tuple[str, ...]:
     return tuple(text for text in texts if text.strip())
 
 
-BUILTIN = {
+BUILTIN: dict[str, Callable[[], tuple[str, ...]]] = {
     "reference": _reference,
     "docstrings": functools.partial(_of_tasks, "docstrings"),
     "code": functools.partial(_of_tasks, "code"),
