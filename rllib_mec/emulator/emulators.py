@@ -91,7 +91,9 @@ def make_emulator(
         InputError: the retention is out of range, or the model has too few layers.
     """
     if compression not in COMPRESSIONS:
-        raise InputError(f"compression = {compression!r}: expected one of {COMPRESSIONS}")
+        raise InputError(
+            f"compression = {compression!r}: expected one of {', '.join(COMPRESSIONS)}"
+        )
     middle = adapter.middle(whole)
     number = kept_layers(len(middle), retention)
     dropped = compression != "pruning"

@@ -116,25 +116,32 @@ def _modules() -> tuple[_Module, ...]:
         if _LEFT_OUT & set(place.parts) or place.parts[0].startswith("config-"):
             continue
         try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            source = path.read_text(encoding="utf-8")
+            docstrings, code = _parted(source)
         except (SyntaxError, UnicodeDecodeError, OSError, RecursionError):
             continue  # templates that are no Python by themselves
         # A hash, not chance: a module is in the same half with every version of Python.
         of_tasks = zlib.crc32(place.as_posix().encode()) % 2 == 1
-        modules.append(_Module(_taken_docstrings(tree), ast.unparse(tree), of_tasks))
+        modules.append(_Module(docstrings, code, of_tasks))
     return tuple(modules)
 
 
-def _taken_docstrings(tree: ast.Module) -> str:
-    """Takes the docstrings out of a module, and returns them."""
-    taken = []
-    for node in ast.walk(tree):
+def _parted(source: str) -> tuple[str, str]:
+    """Parts a module into its docstrings and the lines without them.
+
+    >>> _parted("def f():\\n  'Returns 1.'\\n  return 1")
+    ('Returns 1.', 'def f():\\n  return 1')
+    """
+    docstrings, lines = [], dict(enumerate(source.splitlines(), 1))
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node)
             if docstring is not None:
-                taken.append(docstring)
-                node.body = node.body[1:] or [ast.Pass()]
-    return "\n\n".join(taken)
+                docstrings.append(docstring)
+                first = node.body[0]
+                for number in range(first.lineno, (first.end_lineno or first.lineno) + 1):
+                    lines.pop(number, None)
+    return "\n\n".join(docstrings), "\n".join(lines.values())
 
 
 def _of_tasks(kind: str) -> tuple[str, ...]:
