@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import re
 import sysconfig
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -71,8 +72,10 @@ def task_text(task: str) -> Text:
         name, path = Path(task).stem, task
         if not Path(path).exists() and "/" not in path and "." not in path:
             raise unknown_name("task", task, BUILTIN)
-    if not name:
-        raise InputError(f"task {task!r}: expected NAME=PATH")
+    if not re.fullmatch(r"[\w-]+", name):  # it becomes part of files' names and of settings
+        raise InputError(
+            f"task {task!r}: name {name!r}: expected letters, digits, _ and - (NAME=PATH gives one)"
+        )
     return Text(name, tuple(_documents(Path(path))))
 
 
@@ -127,10 +130,10 @@ def _modules() -> tuple[_Module, ...]:
 
 
 def _parted(source: str) -> tuple[str, str]:
-    """Parts a module into its docstrings and the lines without them.
+    r"""Parts a module into its docstrings and the lines without them.
 
-    >>> _parted("def f():\\n  'Returns 1.'\\n  return 1")
-    ('Returns 1.', 'def f():\\n  return 1')
+    >>> _parted("def f():\n  'Returns 1.'\n  return 1")
+    ('Returns 1.', 'def f():\n  return 1')
     """
     docstrings, lines = [], dict(enumerate(source.splitlines(), 1))
     for node in ast.walk(ast.parse(source)):

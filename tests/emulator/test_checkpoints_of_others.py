@@ -36,7 +36,7 @@ def test_half_precision_is_loaded_in_full(tmp_path):
 
 
 def test_what_is_no_model_is_refused(tmp_path):
-    with pytest.raises(InputError, match="model ./gone: expected a directory with config.json"):
+    with pytest.raises(InputError, match=r"model \./gone: expected a directory with config.json"):
         load_foundation("./gone")
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=f"model {tmp_path}: cannot be loaded"):

@@ -129,7 +129,7 @@ def test_a_compression_that_cannot_be_is_refused(model):
         make_emulator(model, ADAPTER, 0.5, "quantised")
     with pytest.raises(InputError, match="expected the distilled layers"):
         make_emulator(model, ADAPTER, 0.5, "distillation")
-    with pytest.raises(InputError, match="retention = 0.1: expected at least 0.333333"):
+    with pytest.raises(InputError, match=r"retention = 0\.1: expected at least 0.333333"):
         make_emulator(model, ADAPTER, 0.1)
     with pytest.raises(InputError, match="adapter_layers = 4: expected at most 3"):
         make_emulator(model, Adapter(layers=4), 0.5)

@@ -57,5 +57,5 @@ def test_what_is_no_task_is_refused(tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(InputError, match=r"latin.txt: cannot be read: 'utf-8' codec"):
         task_text(str(tmp_path / "latin.txt"))
-    with pytest.raises(InputError, match="task '=x': expected NAME=PATH"):
+    with pytest.raises(InputError, match="task '=x': name '': expected letters"):
         task_text("=x")
