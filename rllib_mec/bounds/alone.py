@@ -47,7 +47,7 @@ def grid_of(scenario: Scenario) -> tuple[Floats, Floats]:
     gap = np.maximum(chord - curve, 0.0).max(axis=-1)  # [m, cell]
     # Between samples h apart, the gap is wider by h^2 / 8 of the second derivative at most.
     step = (retention[1] - retention[0]) / (_SAMPLES - 1)
-    gap = np.maximum(_MARGIN * gap, gap + step**2 / 8 * quality.convexity)
+    gap = np.maximum(_MARGIN * gap, gap + step**2 / 8 * quality.convexity(retention))
     nothing = np.zeros((len(gap), 1))
     gap = np.maximum(np.hstack([gap, nothing]), np.hstack([nothing, gap]))
     return retention, np.atleast_2d(quality.local(retention, domain)) - gap

@@ -37,7 +37,6 @@ class Measured:
         low: the smallest retention. levels, sensitivities: what
             :class:`~rllib_mec.system.parts.Domains` says of each task: the server's perplexity over
             the mean of all, and the mean of (local - server) / server on [low, 1] over that of all.
-        convexity: the most that a curve's second derivative is, or 0.
 
     >>> points = ((0.25, 40.0), (0.5, 20.0), (0.75, 21.0), (1.0, 10.0))
     >>> measured = Measured(MeasuredQuality(curves=(points,), server_perplexity=None))
@@ -68,8 +67,6 @@ class Measured:
         self._flat = [np.ascontiguousarray(self._table[:, n]).ravel() for n in range(4)]
         self._mean = len(cubics)
         self._whole = self._at(np.array(1.0), np.arange(self._mean + 1))
-        ends = self._table[:, 2], self._table[:, 2] + 3 * self._table[:, 3] * self._width
-        self.convexity = max(2 * float(np.max(ends)), 0.0)
         self.levels, self.sensitivities = self._domains(part)
 
     def server(self, domain: Ints | None) -> Floats:
@@ -98,6 +95,16 @@ class Measured:
         between = np.sort(knots[(knots > low) & (knots < high)])
         allowed = np.array([low, *between, high])
         return float(allowed[lowest(self.local(allowed, None))])
+
+    def convexity(self, edges: Floats) -> Floats:
+        """See :class:`~rllib_mec.system.quality.Quality`."""
+        table = self._table[:-1] if self._by_task else self._table[-1:]
+        low = np.maximum(edges[:-1, None], self._left)  # [cell, interval]
+        high = np.minimum(edges[1:, None], self._knots[1:])
+        c2, c3 = (table[:, n, None] for n in (2, 3))
+        # Linear on an interval, the second derivative is greatest at one of the ends.
+        ends = [2 * c2 + 6 * c3 * (end - self._left) for end in (low, high)]
+        return np.where(low < high, np.maximum(*ends), 0.0).max(axis=-1).clip(min=0.0)
 
     def lowest_on(self, low: float) -> float:
         """The lowest perplexity of any task on [low, 1]."""

@@ -18,14 +18,7 @@ from rllib_mec.system.scenario import Scenario
 
 
 class Quality(Protocol):
-    """Perplexity by case; lower is better. All arrays broadcast against each other.
-
-    Attributes:
-        convexity: the most that the second derivative of :meth:`local` is, in any domain, or 0.
-    """
-
-    @property
-    def convexity(self) -> float: ...
+    """Perplexity by case; lower is better. All arrays broadcast against each other."""
 
     def server(self, domain: Ints | None) -> Floats:
         """Perplexity after training the whole model on the server.
@@ -39,6 +32,13 @@ class Quality(Protocol):
 
     def least(self, low: float, high: float) -> float:
         """The retention in [low, high] of the lowest local perplexity, without a domain."""
+
+    def convexity(self, edges: Floats) -> Floats:
+        """The most that the second derivative of :meth:`local` is, or 0, between ascending edges.
+
+        Returns:
+            (M, K - 1) for M domains and K edges, or what broadcasts to that.
+        """
 
     def stationary(self, slope: Floats, domain: Ints | None) -> Floats | None:
         """Retentions at which local perplexity has a slope, NaN for none, with one axis more.
@@ -81,21 +81,20 @@ class Fit:
         missed = self.sensitivities[domain] * (quality - self.whole)
         return self.levels[domain] * (self.whole + missed)
 
-    @property
-    def convexity(self) -> float:
-        a, b, _ = self.coefficients
-        # That of f(E) (1 + excess (1 - E)) is linear in E.
-        ends = (2 * a * (1 + self.excess * (1 - 3 * e)) - 2 * self.excess * b for e in (0.0, 1.0))
-        scale = 1.0
-        if self.levels is not None and self.sensitivities is not None:
-            scale = float((self.levels * self.sensitivities).max())
-        return max(*ends, 0.0) * scale
-
     def least(self, low: float, high: float) -> float:
         a, b, _ = self.coefficients
         vertex = -b / (2 * a) if a > 0 else high
         allowed = np.array([low, min(max(vertex, low), high), high])
         return float(allowed[lowest(self.local(allowed, None))])
+
+    def convexity(self, edges: Floats) -> Floats:
+        a, b, _ = self.coefficients
+        # That of f(E) (1 + excess (1 - E)) is linear in E.
+        second = 2 * a * (1 + self.excess * (1 - 3 * edges)) - 2 * self.excess * b
+        most = np.maximum(np.maximum(second[:-1], second[1:]), 0.0)
+        if self.levels is None or self.sensitivities is None:
+            return most[None]
+        return (self.levels * self.sensitivities)[:, None] * most
 
     def stationary(self, slope: Floats, domain: Ints | None) -> None:
         return None

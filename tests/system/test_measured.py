@@ -113,7 +113,26 @@ def test_the_least_and_the_greatest_curvature_are_found(several, interpolation, 
     best = curves.least(low, high)
     assert low <= best <= high
     assert curves.local(np.array(best), None) <= dense.min() + 1e-9
-    assert np.diff(dense, 2).max() / (e[1] - e[0]) ** 2 <= curves.convexity * (1 + 1e-3) + 1e-2
+    convexity = curves.convexity(np.linspace(low, high, 11))
+    assert convexity.shape == (len(several), 10)
+    for task, most in enumerate(convexity):
+        assert (second_differences(curves, e, task) <= most * (1 + 1e-3) + 1e-2).all()
+
+
+def second_differences(curves, e, task):
+    """The greatest one in each of ten cells."""
+    dense = curves.local(e, np.array(task))
+    cells = np.lib.stride_tricks.sliding_window_view(dense, 201)[::200]
+    return np.diff(cells, 2).max(axis=-1) / (e[1] - e[0]) ** 2
+
+
+def test_the_greatest_curvature_is_no_greater_than_need_be():
+    curves = measured([40, 30, 24, 21, 20], [12, 8, 7, 6, 5])
+    # Cells that end where intervals do, so that there is no jump in any of them.
+    convexity = curves.convexity(np.linspace(0.2, 0.4, 11))
+    for task in range(2):
+        second = second_differences(curves, np.linspace(0.2, 0.4, 2001), task)
+        np.testing.assert_allclose(np.maximum(second, 0), convexity[task], rtol=0.05, atol=0.1)
 
 
 @settings(deadline=None, max_examples=60)
