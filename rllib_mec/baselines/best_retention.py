@@ -34,7 +34,7 @@ def check(scenario: Scenario) -> None:
     Raises:
         InputError: names the field, its value and what was expected.
     """
-    on = [part for part in PARTS if getattr(scenario, part) is not None]
+    on = [part for part in (*PARTS, "quality") if getattr(scenario, part) is not None]
     if on:
         raise InputError(
             f"best-retention: scenario {scenario.name} has {', '.join(on)}: expected a scenario "

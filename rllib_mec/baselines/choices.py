@@ -80,6 +80,7 @@ class Choices:
             with np.errstate(divide="ignore", invalid="ignore"):
                 limit = np.where(train_kj > 0, situation.battery_kj / train_kj, np.inf)
             self.most = np.minimum(self.most, limit * _ROUNDING)
+        # Where nothing is cached, E is 0, which no curve needs to know; such a UE is never able.
         self.kept_cost = np.where(able, self.download_cost(situation.cached), NEVER)
         self.cached = situation.cached
         self._links(scenario, situation, per_kj)

@@ -26,7 +26,8 @@ class EmulatorCosts:
     """The least costs of training locally, with and without a download.
 
     With ``layers`` they are exact. Else the curve's overall minimum is polished, and E at its limit
-    is evaluated itself; only minima before the overall one lie on the grid.
+    is evaluated itself; minima before the overall one are those of the grid or, where curves bend
+    too much for it, stationary points in its place.
 
     Attributes:
         low: the smallest E there is. able: which UEs can train with that one, [b, i].
@@ -54,11 +55,13 @@ class EmulatorCosts:
         self.able: Bools = choices.most >= self.low * (1 - 1e-12)
         fits = self.able[..., None] & (grid <= choices.most[..., None] + 1e-9)
         cost = np.where(fits, self._at(grid), NEVER)
+        if not self._layers:
+            grid, cost = self._with_stationary(grid, cost)
         # Of each point of the grid: the least cost up to there, and where it is.
         self._least: Floats = np.minimum.accumulate(cost, axis=-1)
         places = np.where(cost == self._least, np.arange(grid.shape[-1]), 0)
         self._place: Ints = np.maximum.accumulate(places, axis=-1)
-        self._grid = grid
+        self._grid, self._cost = grid, cost
         self.best, self.best_cost = self._first(self._place[..., -1]), self._least[..., -1].copy()
         if not self._layers:
             self._polish(grid)
@@ -127,6 +130,14 @@ class EmulatorCosts:
         cost = self._least[rows[:, None], every, index]
         retention = self._grid[rows[:, None], every, self._place[rows[:, None], every, index]]
         if not self._layers:
+            # In the cell of the limit there may be a minimum below it.
+            after = np.minimum(index + 1, self._grid.shape[-1] - 1)
+            inside, inside_cost = (
+                each[rows[:, None], every, after] for each in (self._grid, self._cost)
+            )
+            better = (inside <= most) & (inside_cost < cost)
+            retention = np.where(better, inside, retention)
+            cost = np.where(better, inside_cost, cost)
             limit = np.clip(most, self.low, self.low + self._width[rows])
             at_limit = self._at(limit, rows)
             retention = np.where(at_limit < cost, limit, retention)
@@ -139,6 +150,28 @@ class EmulatorCosts:
 
     def _first(self, index: Ints) -> Floats:
         return np.take_along_axis(self._grid, index[..., None], axis=-1)[..., 0]
+
+    def _with_stationary(self, grid: Floats, cost: Floats) -> tuple[Floats, Floats]:
+        """Returns the grid with costs' stationary points in place of the points after them."""
+        choices = self._choices
+        weight = np.where(choices.weight > 0, choices.weight, np.inf)
+        found = choices.quality.stationary(-choices.train_cost / weight, choices.domain)
+        if found is None:
+            return grid, cost
+        grid, cost = grid.copy(), cost.copy()
+        inside = (found >= self.low) & (found <= choices.most[..., None]) & self.able[..., None]
+        found = np.where(inside, found, self.low)
+        found_cost = np.where(inside, self._at(found), NEVER)
+        share = (found - self.low) / np.maximum(self._width[..., None], 1e-12)
+        place = np.clip(np.ceil(share * (GRID - 1)), 0, GRID - 1).astype(np.intp)
+        for j in range(found.shape[-1]):
+            at = place[..., j, None]
+            point, least = found[..., j, None], found_cost[..., j, None]
+            better = least < np.take_along_axis(cost, at, axis=-1)
+            for table, value in ((grid, point), (cost, least)):
+                before = np.take_along_axis(table, at, axis=-1)
+                np.put_along_axis(table, at, np.where(better, value, before), axis=-1)
+        return grid, cost
 
     def _polish(self, grid: Floats) -> None:
         """Golden section in the cells beside the best point of the grid."""

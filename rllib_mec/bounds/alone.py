@@ -44,7 +44,10 @@ def grid_of(scenario: Scenario) -> tuple[Floats, Floats]:
     inside = retention[:-1, None] * (1 - share) + retention[1:, None] * share
     curve = np.atleast_2d(quality.local(inside.ravel(), domain)).reshape(-1, *inside.shape)
     chord = curve[..., :1] * (1 - share) + curve[..., -1:] * share
-    gap = _MARGIN * np.maximum(chord - curve, 0.0).max(axis=-1)  # [m, cell]
+    gap = np.maximum(chord - curve, 0.0).max(axis=-1)  # [m, cell]
+    # Between samples h apart, the gap is wider by h^2 / 8 of the second derivative at most.
+    step = (retention[1] - retention[0]) / (_SAMPLES - 1)
+    gap = np.maximum(_MARGIN * gap, gap + step**2 / 8 * quality.convexity(retention))
     nothing = np.zeros((len(gap), 1))
     gap = np.maximum(np.hstack([gap, nothing]), np.hstack([nothing, gap]))
     return retention, np.atleast_2d(quality.local(retention, domain)) - gap

@@ -54,7 +54,8 @@ the E of an earlier step. So it is least at a vertex of what the E's may be.
   train without, which costs no more.
 
 So a plan on the grid costs no more than the one taken. (Curves are sampled within cells; what could
-be missed between samples is far below the margin taken.) A UE's largest E is rounded up.
+be missed between samples is below the margin taken, which their second derivatives widen where they
+are large.) A UE's largest E is rounded up.
 """
 
 from __future__ import annotations

@@ -19,8 +19,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rllib_mec.errors import InputError, did_you_mean
+from rllib_mec.experiment import search_space
 from rllib_mec.registry import ENVIRONMENTS
 from rllib_mec.system import Scenario
+from rllib_mec.system.fields import plain
+from rllib_mec.system.measured_part import read_quality
 
 PETTINGZOO = "pettingzoo:"
 
@@ -113,16 +116,53 @@ def scenario(name: str, env_config: Mapping[str, Any]) -> dict[str, Any] | None:
 def without_files(name: str, env_config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an env_config with the scenario itself in place of the file that holds it.
 
-    Other machines, and whoever gets a checkpoint, need not have the file. The path of a trace
-    becomes absolute: workers have other working directories, but must reach it.
+    The same with measured curves in place of their profile. Other machines, and whoever gets a
+    checkpoint, need not have these files. The path of a trace becomes absolute: workers have other
+    working directories, but must reach it.
     """
     found = dict(env_config)
-    if name in ENVIRONMENTS and isinstance(found.get("trace"), str):
+    if name not in ENVIRONMENTS:
+        return found
+    if isinstance(found.get("trace"), str):
         found["trace"] = os.path.abspath(found["trace"])
-    given = found.get("scenario")
-    if name in ENVIRONMENTS and isinstance(given, str) and given.endswith(_YAML):
-        found["scenario"] = Scenario.of(given).to_dict()
+    given = found.get("scenario", "published")
+    if isinstance(given, str) and given.endswith(_YAML):
+        found["scenario"] = given = Scenario.of(given).to_dict()
+    if isinstance(given, Mapping) and isinstance(given.get("quality"), Mapping):
+        quality = _with_curves(given["quality"], given.get("base", "published"))
+        found["scenario"] = given = {**given, "quality": quality}
+    if isinstance(found.get("quality"), Mapping):
+        found["quality"] = _with_curves(found["quality"], given)
     return found
+
+
+def _with_curves(quality: Mapping[str, Any], scenario: Any) -> dict[str, Any]:
+    """Returns a scenario's ``quality`` with the curves of its profile.
+
+    Where a search is over some of it, each trial reads the profile, by an absolute path.
+
+    Args:
+        scenario: the one that it goes on top of.
+    """
+    if search_space.find(quality):
+        return _absolute(quality)
+    if isinstance(scenario, Mapping):
+        value = scenario.get("quality")
+        base = None if search_space.find(value) else read_quality(value, None)
+    else:
+        base = Scenario.of(scenario).quality
+    read = read_quality(quality, base)
+    assert read is not None
+    return plain(dataclasses.asdict(read))
+
+
+def _absolute(value: Any, key: str = "") -> Any:
+    """The same with absolute paths of profiles, inside search spaces, too."""
+    if isinstance(value, Mapping):
+        return {k: _absolute(v, key if k in search_space.KINDS else k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_absolute(each, key) for each in value]
+    return os.path.abspath(value) if key == "profile" and isinstance(value, str) else value
 
 
 def import_attribute(name: str) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from rllib_mec.errors import InputError
 
 if TYPE_CHECKING:
+    from rllib_mec.system.measured_part import MeasuredQuality
     from rllib_mec.system.scenario import Scenario
 
 _RANGES = ("data_size_mb", "uplink_power_w", "distance_m", "walk_m", "complexity", "retention")
@@ -26,7 +28,12 @@ def check_consistency(scenario: Scenario) -> None:
         if getattr(scenario, part) is not None:
             _check_range(f"{owner}.{part}.{name}", getattr(getattr(scenario, part), name))
     _check_channels(owner, scenario)
-    _check_perplexity(owner, scenario)
+    if scenario.complexity_factor == "corrected" and scenario.complexity_weight == 0:
+        raise InputError(f"{owner}.complexity_weight = 0: expected > 0 with 'corrected'")
+    if scenario.quality is None:
+        _check_perplexity(owner, scenario)
+    else:
+        _check_measured(owner, scenario, scenario.quality)
     _check_emulators(owner, scenario)
 
 
@@ -53,8 +60,6 @@ def _check_channels(owner: str, scenario: Scenario) -> None:
 
 
 def _check_perplexity(owner: str, scenario: Scenario) -> None:
-    if scenario.complexity_factor == "corrected" and scenario.complexity_weight == 0:
-        raise InputError(f"{owner}.complexity_weight = 0: expected > 0 with 'corrected'")
     # The minimum is at the vertex or at an end; a perplexity is positive everywhere.
     a, b, c = scenario.perplexity_coefficients
     ends = [*scenario.retention, 1.0]
@@ -74,6 +79,49 @@ def _check_perplexity(owner: str, scenario: Scenario) -> None:
             raise InputError(
                 f"{owner}.domains.sensitivities = {list(scenario.domains.sensitivities)}: "
                 f"expected less than {whole / (whole - least):g}, at which perplexities reach 0"
+            )
+
+
+def _check_measured(owner: str, scenario: Scenario, quality: MeasuredQuality) -> None:
+    """Refuses what measured curves take the place of, and what they do not reach."""
+    from rllib_mec.system.measured import measured_of
+
+    if scenario.emulator_tuned is not None:
+        raise InputError(
+            f"{owner}.emulator_tuned: expected false with quality, whose metric emulator_tuned is "
+            "measured"
+        )
+    fields = {field.name: field for field in dataclasses.fields(scenario)}
+    default: Any = fields["perplexity_coefficients"].default
+    if scenario.perplexity_coefficients != default:
+        raise InputError(
+            f"{owner}.perplexity_coefficients = {list(scenario.perplexity_coefficients)}: expected "
+            f"none (or the default, {list(default)}) with quality, whose curves are measured"
+        )
+    measured = measured_of(quality)
+    low, high = scenario.retention
+    if low < measured.low:
+        raise InputError(
+            f"{owner}.retention = [{low:g}, {high:g}]: expected it within [{measured.low:g}, 1], "
+            f"the range that was measured ({quality.origin})"
+        )
+    if measured.lowest_on(low) <= 0:
+        raise InputError(
+            f"{owner}.quality.interpolation = {quality.interpolation!r}: a curve falls to 0: "
+            "expected 'monotone'"
+        )
+    domains = scenario.domains
+    if domains is None:
+        return
+    for name in ("levels", "sensitivities"):
+        given, expected = getattr(domains, name), getattr(measured, name)
+        if len(given) != len(expected) or any(
+            abs(one - other) > 1e-6 for one, other in zip(given, expected, strict=True)
+        ):
+            raise InputError(
+                f"{owner}.domains.{name} = {list(given)}: expected "
+                f"[{', '.join(f'{number:g}' for number in expected)}], as measured (Scenario.of "
+                "fills them in)"
             )
 
 

@@ -69,20 +69,18 @@ def most_retention(scenario: Scenario, memory_gb: Floats) -> Floats:
 
 
 def highest_useful_retention(scenario: Scenario) -> float:
-    """The allowed retention of the lowest perplexity f(E).
+    """The allowed retention of the lowest perplexity; of several, the smallest.
 
     >>> highest_useful_retention(Scenario())
     0.8
     >>> highest_useful_retention(Scenario(emulator_action="layers"))
     0.78125
     """
-    from rllib_mec.system.quality import perplexity_of_retention
+    from rllib_mec.system.quality import lowest, quality_of
 
-    if scenario.emulator_action == "layers":
-        low, high = scenario.layer_bounds
-        allowed = np.arange(low, high + 1) / scenario.num_layers
-    else:
-        a, b, _ = scenario.perplexity_coefficients
-        vertex = -b / (2 * a) if a > 0 else scenario.retention[1]
-        allowed = np.array([*scenario.retention, np.clip(vertex, *scenario.retention)])
-    return float(allowed[np.argmin(perplexity_of_retention(scenario, allowed))])
+    quality = quality_of(scenario)
+    if scenario.emulator_action != "layers":
+        return quality.least(*scenario.retention)
+    low, high = scenario.layer_bounds
+    allowed = np.arange(low, high + 1) / scenario.num_layers
+    return float(allowed[lowest(quality.local(allowed, None))])

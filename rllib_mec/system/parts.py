@@ -204,7 +204,7 @@ PARTS: dict[str, type[Part]] = {
 """The parts, by the scenario's fields."""
 
 
-def about(kind: type[Part]) -> dict[str, str]:
+def about(kind: type) -> dict[str, str]:
     """Returns the metadata of a part's field: see :func:`rllib_mec.system.quantity.quantity`."""
     meaning = (kind.__doc__ or "").partition("\n")[0].rstrip(".")
     return {"unit": "-", "meaning": f"part: {meaning}", "source": INFERRED}

@@ -22,16 +22,13 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from rllib_mec.errors import InputError
-from rllib_mec.system.profile_rows import Row, check_complete, check_rows
+from rllib_mec.system.profile_rows import METRICS, Row, check_complete, check_rows
 
 KEY = "rllib_mec_profile"
 """What the schema's metadata hold the JSON object under."""
 
 VERSION = 1
 """Of the format; ``format_version`` in that object."""
-
-METRICS = {"plug_in": "plug_in", "emulator_tuned": "tuned"}
-"""What a UE may see, and the column of local rows that says so."""
 
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
 
@@ -80,7 +77,7 @@ class Profile:
         A local row of retention 1.0 is not in it: there, training is the server's.
 
         Args:
-            metric: one of :data:`METRICS`.
+            metric: one of :data:`~rllib_mec.system.profile_rows.METRICS`.
 
         Raises:
             InputError: nothing was measured of these.

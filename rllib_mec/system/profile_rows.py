@@ -14,6 +14,9 @@ COMPRESSIONS = ("layer_drop", "pruning", "distillation")
 NO_COMPRESSION = "none"
 """That of rows which are not local."""
 
+METRICS = {"plug_in": "plug_in", "emulator_tuned": "tuned"}
+"""What a UE may see, and the column of local rows that says so."""
+
 FEWEST_RETENTIONS = 2
 """Of a task's emulators; with the server's there are three points of a curve then."""
 

@@ -1,7 +1,8 @@
 """Task quality: the perplexity that training on the server or on an emulator gives.
 
 A :class:`Quality` says what a task's perplexity is by where it is trained, before the factor of
-its complexity, eq. (9) and section VI. :class:`Fit` is the paper's curve.
+its complexity, eq. (9) and section VI. :class:`Fit` is the paper's curve,
+:class:`~rllib_mec.system.measured.Measured` goes through what was measured on a language model.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from rllib_mec.system.measured import Measured, lowest
 from rllib_mec.system.radio import Bools, Floats, Ints
 from rllib_mec.system.scenario import Scenario
 
@@ -27,6 +29,22 @@ class Quality(Protocol):
 
     def local(self, retention: Floats, domain: Ints | None) -> Floats:
         """Perplexity after training locally on an emulator of ``retention``, in [0, 1]."""
+
+    def least(self, low: float, high: float) -> float:
+        """The retention in [low, high] of the lowest local perplexity, without a domain."""
+
+    def convexity(self, edges: Floats) -> Floats:
+        """The most that the second derivative of :meth:`local` is, or 0, between ascending edges.
+
+        Returns:
+            (M, K - 1) for M domains and K edges, or what broadcasts to that.
+        """
+
+    def stationary(self, slope: Floats, domain: Ints | None) -> Floats | None:
+        """Retentions at which local perplexity has a slope, NaN for none, with one axis more.
+
+        None if curves bend so little that a grid finds its way.
+        """
 
 
 class Fit:
@@ -63,6 +81,24 @@ class Fit:
         missed = self.sensitivities[domain] * (quality - self.whole)
         return self.levels[domain] * (self.whole + missed)
 
+    def least(self, low: float, high: float) -> float:
+        a, b, _ = self.coefficients
+        vertex = -b / (2 * a) if a > 0 else high
+        allowed = np.array([low, min(max(vertex, low), high), high])
+        return float(allowed[lowest(self.local(allowed, None))])
+
+    def convexity(self, edges: Floats) -> Floats:
+        a, b, _ = self.coefficients
+        # That of f(E) (1 + excess (1 - E)) is linear in E.
+        second = 2 * a * (1 + self.excess * (1 - 3 * edges)) - 2 * self.excess * b
+        most = np.maximum(np.maximum(second[:-1], second[1:]), 0.0)
+        if self.levels is None or self.sensitivities is None:
+            return most[None]
+        return (self.levels * self.sensitivities)[:, None] * most
+
+    def stationary(self, slope: Floats, domain: Ints | None) -> None:
+        return None
+
     def _f(self, retention: Floats) -> Floats:
         a, b, c = self.coefficients
         return (a * retention + b) * retention + c
@@ -71,6 +107,8 @@ class Fit:
 @functools.lru_cache(maxsize=64)
 def quality_of(scenario: Scenario) -> Quality:
     """Returns the curves of a scenario."""
+    if scenario.quality is not None:
+        return Measured(scenario.quality, by_task=scenario.domains is not None)
     return Fit(scenario)
 
 
@@ -84,12 +122,14 @@ def perplexity_of_retention(scenario: Scenario, retention: Floats) -> Floats:
 
 
 def complexity_factor(scenario: Scenario, complexity: Floats) -> Floats:
-    """The factor on f(E): (c + iota) / c as printed, or (c + iota) / iota, see Scenario.
+    """The factor on f(E): (c + iota) / c as printed, (c + iota) / iota, or 1, see Scenario.
 
     >>> float(complexity_factor(Scenario(), np.array(10.0)))
     2.0
     """
     weight = scenario.complexity_weight
+    if scenario.complexity_factor == "none":
+        return np.ones_like(complexity)
     if scenario.complexity_factor == "printed":
         return (complexity + weight) / complexity
     return (complexity + weight) / weight

@@ -16,6 +16,8 @@ from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.source import read_yaml
 from rllib_mec.system import parts
 from rllib_mec.system.consistency import check_consistency
+from rllib_mec.system.fields import plain, read_fields
+from rllib_mec.system.measured_part import MeasuredQuality
 from rllib_mec.system.quantity import INFERRED, PUBLISHED, checked, quantity
 
 EMULATOR_ACTIONS = ("retention", "layers", "keep_or_retention")
@@ -37,13 +39,15 @@ class Scenario:
     * ``complexity_factor``: section VI scales the perplexity by (c + iota) / c, which makes
       more complex tasks *easier*. It is odd, not meaningless, so ``printed`` is the default;
       ``corrected`` is (c + iota) / iota, the inverse of the factor that eq. (9) puts on an
-      accuracy, and grows with c.
+      accuracy, and grows with c; ``none`` is 1, for tasks whose measured curves (``quality``)
+      tell how hard they are.
 
     ``emulator_action`` says how the action of ``emulator_config`` is read, per UE:
     ``retention`` is a number in ``retention``; ``layers`` rounds it to a whole number of
     ``num_layers`` layers; ``keep_or_retention`` adds a choice to keep the cached emulator.
 
-    The last fields are the parts of :mod:`rllib_mec.system.parts`, None where they are off.
+    The last fields are the parts of :mod:`rllib_mec.system.parts`, and measured curves in place of
+    f(E), see :mod:`rllib_mec.system.measured_part`; None where they are off.
     """
 
     name: str = quantity("published", meaning="name of the scenario", source=INFERRED)
@@ -143,7 +147,7 @@ class Scenario:
         "printed",
         meaning="factor on f(E) (an erratum)",
         source=PUBLISHED,
-        choices=("printed", "corrected"),
+        choices=("printed", "corrected", "none"),
     )
 
     # The emulator.
@@ -214,11 +218,14 @@ class Scenario:
     arrivals: parts.Arrivals | None = dataclasses.field(
         default=None, metadata=parts.about(parts.Arrivals)
     )
+    quality: MeasuredQuality | None = dataclasses.field(
+        default=None, metadata=parts.about(MeasuredQuality)
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             # Parts have checked themselves.
-            if field.name not in parts.PARTS:
+            if field.name not in parts.PARTS and field.name != "quality":
                 value = checked(f"scenario {self.name}", field, getattr(self, field.name))
                 # object.__setattr__: the class is frozen, and a YAML's lists become tuples here.
                 object.__setattr__(self, field.name, value)
@@ -264,28 +271,14 @@ class Scenario:
             base, values = SCENARIOS[source], {}
         else:
             raise unknown_name("scenario", source, SCENARIOS)
-        known = {field.name for field in dataclasses.fields(cls)}
-        changed: dict[str, Any] = {}
-        for key, value in [*values.items(), *overrides.items()]:
-            if key not in known:
-                raise unknown_name("scenario key", key, known)
-            before = changed.get(key, getattr(base, key))
-            changed[key] = parts.read_part(key, value, before) if key in parts.PARTS else value
-        return dataclasses.replace(base, **changed)
+        fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(cls)}
+        fields |= read_fields(fields, values)
+        fields |= read_fields(fields, overrides)
+        return cls(**fields)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns field names and values, such that ``Scenario.of(s.to_dict()) == s``."""
-        return _plain(dataclasses.asdict(self))
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """The same without tuples."""
-    return {
-        key: list(value)
-        if isinstance(value, tuple)
-        else (_plain(value) if isinstance(value, dict) else value)
-        for key, value in values.items()
-    }
+        return plain(dataclasses.asdict(self))
 
 
 def _read_yaml(path: str) -> Mapping[str, Any]:

@@ -13,6 +13,14 @@ from rllib_mec.system.step import step
 
 FIELDS = {"num_ues": 3, "num_tasks": 8}
 OFF = dict.fromkeys(PARTS, False)
+# Two tasks, one of which falls by steps, so that costs have several minima.
+CURVES = [
+    [[0.15, 60.0], [0.3, 31.0], [0.5, 24.0], [0.8, 21.0], [1.0, 20.0]],
+    [[0.2, 12.0], [0.3, 11.9], [0.32, 8.0], [0.45, 7.9], [0.5, 6.0], [0.7, 6.2], [1.0, 5.0]],
+]
+MEASURED = {"emulator_tuned": False, "quality": {"curves": CURVES}}
+DEAR = {"energy": {"weight_per_kj": -1.0, "battery_kj": (60.0, 60.0)}, "uplink_bandwidth_hz": 1e6}
+"""Energy so dear that the least cost is often amid the curve, and uploads so slow that UEs pay."""
 GRIDS = {
     "all": {},
     # Memories and batteries that often do not hold the middling emulator.
@@ -27,6 +35,10 @@ GRIDS = {
     "slow": {"compute": {"ue_tflops": (1.0, 2.0, 99.0)}, "energy": False},
     "whole": {"emulator_download": "whole"},
     "slow, whole": {"compute": {"ue_tflops": (1.0, 2.0, 99.0)}, "emulator_download": "whole"},
+    "measured": MEASURED,
+    "measured, mean": MEASURED | {"domains": False, "complexity_factor": "none"},
+    "measured, dear": MEASURED | DEAR,
+    "measured, dear, whole": MEASURED | DEAR | {"emulator_download": "whole"},
 }
 
 
@@ -91,6 +103,25 @@ def test_random_actions_are_not_better_where_e_is_a_number():
             retention = np.where(held, situation.cached, rng.uniform(0.2, 0.8, shape))
             other = step(scenario, situation, rng.random(shape) < rng.random(), retention)
             assert (outcome.reward >= other.reward - greedy.TOLERANCE).all()
+
+
+@pytest.mark.parametrize("grid", ["measured, dear", "measured, dear, whole"])
+def test_no_joint_action_is_better_where_e_is_a_number(grid):
+    scenario = scenario_of(grid, num_ues=2, num_tasks=5)
+    each = [(True, 0.2), *((False, e) for e in (0.0, *np.linspace(*scenario.retention, 49)))]
+    amid = 0
+    for situation, outcome, server in steps(scenario):
+        shape = situation.cached.shape
+        for joint in itertools.product(each, repeat=2):
+            z, e = np.broadcast_to(np.array(joint).T[:, None], (2, *shape))
+            # 0 is to keep what is cached.
+            possible = ((e > 0) | (situation.cached > 0)).all(axis=-1)
+            e = np.where(e > 0, e, np.maximum(situation.cached, 0.2))
+            other = step(scenario, situation, z == 1, e)
+            assert (outcome.reward >= other.reward - greedy.TOLERANCE)[possible].all()
+        trained = outcome.cached[~server]
+        amid += ((trained > 0.21) & (trained < 0.79)).sum()
+    assert amid > 5
 
 
 @pytest.mark.parametrize(("download", "expected"), [("missing", None), ("whole", 0.8)])

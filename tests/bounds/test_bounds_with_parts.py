@@ -8,15 +8,32 @@ from hypothesis import strategies as st
 from rllib_mec.baselines.episodes import play
 from rllib_mec.baselines.policies import make_policy
 from rllib_mec.bounds import best_plan, upper_bound
+from rllib_mec.bounds.alone import grid_of
 from rllib_mec.envs import MECEnv
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.sampling.batched_env import batched
 from rllib_mec.system import Scenario, Simulator
 from rllib_mec.system.parts import PARTS
+from rllib_mec.system.quality import quality_of
 
 ROUNDING = 1e-9
 OFF = dict.fromkeys(PARTS, False)
 
+CURVES = [
+    [[0.15, 60.0], [0.3, 31.0], [0.5, 24.0], [0.8, 21.0], [1.0, 20.0]],
+    [[0.2, 12.0], [0.3, 11.9], [0.32, 8.0], [0.45, 7.9], [0.5, 6.0], [0.7, 6.2], [1.0, 5.0]],
+]
+qualities = st.sampled_from(
+    [
+        {},
+        {"quality": {"curves": CURVES}, "emulator_tuned": False},
+        {
+            "quality": {"curves": CURVES, "interpolation": "smoothing_spline"},
+            "emulator_tuned": False,
+            "complexity_factor": "none",
+        },
+    ]
+)
 some_parts = st.fixed_dictionaries(
     {
         "compute": st.sampled_from(
@@ -51,9 +68,9 @@ def drawn(scenario, num_envs, seed=0):
 
 
 @settings(deadline=None, max_examples=60)
-@given(parts=some_parts, fields=st.fixed_dictionaries(sizes), seed=seeds)
-def test_the_best_plan_replays_and_does_not_exceed_the_bound(parts, fields, seed):
-    parts = {**parts, "energy": False}
+@given(parts=some_parts, quality=qualities, fields=st.fixed_dictionaries(sizes), seed=seeds)
+def test_the_best_plan_replays_and_does_not_exceed_the_bound(parts, quality, fields, seed):
+    parts = {**parts, **quality, "energy": False}
     scenario = Scenario.of("field", **fields, **parts, emulator_action="layers", num_layers=5)
     simulator = drawn(scenario, 2, seed)
     plan = best_plan(scenario, simulator.episode)
@@ -66,13 +83,15 @@ def test_the_best_plan_replays_and_does_not_exceed_the_bound(parts, fields, seed
 @settings(deadline=None, max_examples=60)
 @given(
     parts=some_parts,
+    quality=qualities,
     energy=batteries,
     fields=st.fixed_dictionaries(sizes),
     action=st.sampled_from(["retention", "layers"]),
     seed=seeds,
     stay=st.floats(0, 1),
 )
-def test_random_plans_do_not_exceed_the_bound(parts, energy, fields, action, seed, stay):
+def test_random_plans_do_not_exceed_the_bound(parts, quality, energy, fields, action, seed, stay):
+    parts = {**parts, **quality}
     scenario = Scenario.of("field", **fields, **parts, energy=energy, emulator_action=action)
     simulator = drawn(scenario, 8, seed)
     bound = upper_bound(scenario, simulator.episode)
@@ -94,6 +113,8 @@ def test_random_plans_do_not_exceed_the_bound(parts, energy, fields, action, see
         {"emulator_action": "layers"},
         {"perplexity_coefficients": (-40.0, 20.0, 31.9), "emulator_tuned": False},
         {"emulator_download": "whole"},
+        {"quality": {"curves": CURVES}, "emulator_tuned": False},
+        {"quality": {"curves": CURVES}, "emulator_tuned": False, "emulator_action": "layers"},
         *(OFF | {"compute": part == "energy", part: True} for part in PARTS),
     ],
     ids=str,
@@ -143,3 +164,23 @@ def test_a_best_plan_with_batteries_is_refused():
     scenario = Scenario.of("field", num_ues=2, num_tasks=2, emulator_action="layers", num_layers=5)
     with pytest.raises(InputError, match="scenario field has energy: expected energy: false"):
         best_plan(scenario, drawn(scenario, 1).episode)
+
+
+@pytest.mark.parametrize("interpolation", ["monotone", "smoothing_spline"])
+def test_the_grid_of_a_measured_curve_is_below_it(interpolation):
+    """Between two points of the grid, the line is below the curve, however it bends.
+
+    Here it falls between two of the samples that are taken within a cell.
+    """
+    cliff = [[0.30405, 70.0], [0.30410, 30.0]]
+    bent = [[0.2, 71.0], *cliff, [0.5, 29.0], [0.7, 20.0], [1.0, 19.0]]
+    quality = {"curves": [*CURVES, bent], "interpolation": interpolation}
+    scenario = Scenario.of("field", emulator_tuned=False, quality=quality)
+    retention, lowered = grid_of(scenario)
+    assert lowered.shape == (3, len(retention))
+    dense = np.linspace(*scenario.retention, 200_001)
+    for domain in range(3):
+        curve = quality_of(scenario).local(dense, np.array(domain))
+        line = np.interp(dense, retention, lowered[domain])
+        assert (line <= curve + ROUNDING).all()
+        assert np.median(curve - line) < 1e-2 * (curve.max() - curve.min())

@@ -10,6 +10,7 @@ import pytest
 from rllib_mec import registry
 from rllib_mec.experiment.study.results import EXPLORED
 from rllib_mec.system import Scenario
+from rllib_mec.system.measured_part import MeasuredQuality
 from rllib_mec.system.parts import PARTS
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,8 @@ EXAMPLES = sorted(set((ROOT / "tuned_examples").rglob("*.yaml")) - set(STUDIES))
 def _value(value):
     if value is None:
         return "off"
+    if value == "":
+        return "-"
     if isinstance(value, tuple):
         return f"[{', '.join(_value(v) for v in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -39,9 +42,10 @@ def test_the_scenario_table_holds_every_constant(field):
     assert row(field) in README
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [*PARTS, "quality"])
 def test_the_table_of_parts_holds_every_constant(part):
-    assert all(row(field, f"{part}.") in README for field in dataclasses.fields(PARTS[part]))
+    kind = (PARTS | {"quality": MeasuredQuality})[part]
+    assert all(row(field, f"{part}.") in README for field in dataclasses.fields(kind))
 
 
 def test_the_results_are_those_that_are_kept():
