@@ -1,28 +1,22 @@
 """The command ``rllib profile``, from a checkpoint to a profile."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from small_models import byte_tokenizer, gpt2, llama
 
-pytest.importorskip("transformers")
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "emulator"))
-from small_models import byte_tokenizer, gpt2, llama  # noqa: E402
-
-from rllib_mec import cli  # noqa: E402
-from rllib_mec.emulator import measure  # noqa: E402
-from rllib_mec.emulator.adapters import Adapter  # noqa: E402
-from rllib_mec.emulator.measure import Tuning, Unit  # noqa: E402
-from rllib_mec.emulator.tokens import Sequences  # noqa: E402
-from rllib_mec.emulator.training import Training  # noqa: E402
-from rllib_mec.errors import InputError  # noqa: E402
-from rllib_mec.experiment.profiling import run  # noqa: E402
-from rllib_mec.experiment.profiling.summary import levels, points, spearman  # noqa: E402
-from rllib_mec.experiment.profiling.workers import Job, RayWorkers, Workers  # noqa: E402
-from rllib_mec.system.profile import read_profile  # noqa: E402
+from rllib_mec import cli
+from rllib_mec.emulator import measure
+from rllib_mec.emulator.adapters import Adapter
+from rllib_mec.emulator.measure import Tuning, Unit
+from rllib_mec.emulator.tokens import Sequences
+from rllib_mec.emulator.training import Training
+from rllib_mec.errors import InputError
+from rllib_mec.experiment.profiling import run
+from rllib_mec.experiment.profiling.summary import levels, points, spearman
+from rllib_mec.experiment.profiling.workers import Job, RayWorkers, Workers
+from rllib_mec.system.profile import read_profile
 
 
 @pytest.fixture
