@@ -1,9 +1,14 @@
 """What all tests share: one local Ray for those that start algorithms."""
 
+import os
 import shutil
 import tempfile
 
 import pytest
+
+# Before torch is imported, and for all that is started here: threads of networks this small mostly
+# wait for each other, and beside other busy processes that takes ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(trylast=True)
