@@ -1,5 +1,6 @@
-"""What all tests share: one local Ray for those that start algorithms."""
+"""What all tests share: one local Ray for those that start algorithms, and the command line."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -38,3 +39,26 @@ def ray_session():
     yield
     ray.shutdown()
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def rllib(capsys):
+    """Returns a function that runs the command in this process: its status, output and errors.
+
+    The command sets environment variables and log levels, as it owns its process.
+    """
+    from rllib_mec import cli
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return caught.value.code, output.out, output.err
+
+    before = dict(os.environ)
+    levels = {name: logging.getLogger(name).level for name in ("ray", "ray.rllib", "ray.tune")}
+    yield run
+    os.environ.clear()
+    os.environ.update(before)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
