@@ -36,12 +36,17 @@ class FakeTrial:
 
 @pytest.fixture(autouse=True)
 def signals_arrive():
-    """Whoever runs the tests in the background may have had signals ignored, for children too."""
+    """Whoever runs the tests in the background may have had signals ignored, for children too.
+
+    Those that have come are forgotten, for tests in the same process.
+    """
     numbers = (signal.SIGINT, signal.SIGHUP)
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
+    with interrupt.watching():
+        assert not interrupt.requested()
 
 
 @pytest.fixture
