@@ -16,6 +16,7 @@ from rllib_mec.experiment.evaluate import evaluate, evaluate_command, summarise
 from rllib_mec.hmppo import HMPPOConfig
 
 TINY = {"num_ues": 3, "num_tasks": 5}
+SHORT = {"train_batch_size_per_learner": 100, "minibatch_size": 50, "num_epochs": 1}
 METRICS = {"reward", "total_delay_min", "perplexity", "emulator_changes"}
 
 
@@ -36,14 +37,13 @@ def checkpoints(ray_session, tmp_path_factory):
         .environment("mec", env_config={**TINY, "turn_based": True})
         .multi_agent(
             policies={"case_decision", "emulator_config"}, policy_mapping_fn=module_of_agent
-        )
-        .training(num_epochs=1),
-        "single_agent": PPOConfig().environment("CartPole-v1").training(num_epochs=1),
+        ),
+        "single_agent": PPOConfig().environment("CartPole-v1"),
     }
     paths = {}
     for name, config in configs.items():
         config.env_runners(num_env_runners=0, num_envs_per_env_runner=2)
-        config.training(train_batch_size_per_learner=100, minibatch_size=50)
+        config.training(**SHORT)
         algorithm = config.build_algo()
         algorithm.train()
         paths[name] = tmp_path_factory.mktemp("checkpoints") / name
@@ -54,7 +54,8 @@ def checkpoints(ray_session, tmp_path_factory):
 
 def test_evaluation_adds_nothing_to_a_recording(ray_session, tmp_path):
     for batched in (True, False):
-        config = HMPPOConfig().environment("mec", env_config=TINY).training(batched=batched)
+        config = HMPPOConfig().environment("mec", env_config=TINY)
+        config.training(batched=batched, **SHORT)
         algorithm = config.offline_data(output=str(tmp_path / "output")).build_algo()
         algorithm.train()
         algorithm.save_to_path(str(tmp_path / "checkpoint"))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import ray
 from pyarrow import parquet
 
 from rllib_mec.experiment.evaluate import evaluate
@@ -121,8 +122,8 @@ def study_in(folder, file, out):
     )
 
 
-@pytest.mark.ray  # starts Ray: about 20 s
-def test_only_what_is_missing_is_done(tmp_path):
+@pytest.mark.ray  # starts Ray: about 15 s
+def test_only_what_is_missing_is_done(tmp_path, monkeypatch, rllib):
     failing = {
         "run": "HMPPO",
         "config": {"callbacks_class": "failing_callbacks:Failing", "batched": True},
@@ -147,9 +148,10 @@ def test_only_what_is_missing_is_done(tmp_path):
 
     again = shared | {"variants": {"the same": {"run": "HMPPO"}}}
     file.write_text(json.dumps({"s": shared, "other": again}))
-    done = study_in(tmp_path, file, out)
-    assert done.returncode == 0, done.stderr
-    assert "3 units, 3 of them there already" in done.stdout
+    monkeypatch.setattr(ray, "init", pytest.fail)
+    status, printed, errors = rllib("study", file, "--out", out)
+    assert status == 0, errors
+    assert "3 units, 3 of them there already" in printed
     assert rows.stat().st_mtime_ns == before
     runs = parquet.read_table(out / "s" / "runs.parquet")
     assert runs.schema == RUNS_SCHEMA

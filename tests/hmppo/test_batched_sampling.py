@@ -251,9 +251,23 @@ def test_environments_without_a_batched_form_of_their_own_are_sampled_by_episode
         toy_config("other-reward", {}, batched=True).validate()
 
 
+LONG = pytest.mark.cluster  # each of their processes takes seconds to start
+
+
 @pytest.mark.ray
-@pytest.mark.parametrize("learners", [0, 1, 2])
-@pytest.mark.parametrize("runners", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("runners", "learners"),
+    [
+        (0, 0),
+        (0, 1),
+        (1, 2),
+        (2, 0),
+        *(
+            pytest.param(*numbers, marks=LONG)
+            for numbers in [(0, 2), (1, 0), (1, 1), (2, 1), (2, 2)]
+        ),
+    ],
+)
 def test_training_with_runners_and_learners(build, runners, learners):
     """Rows are as many as configured, in one object a runner, and learners stay equal."""
     made = config(train_batch_size_per_learner=64, minibatch_size=32)
