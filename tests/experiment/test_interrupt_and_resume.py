@@ -109,6 +109,9 @@ def test_a_reader_that_has_gone_ends_the_run_but_not_with_an_error():
         interrupt.say("nor this", stream)
 
 
+METRICS = {"reward": -1.5, "server_share": 0.25}
+
+
 def test_progress_lines_are_rationed_but_the_last_is_printed(capsys):
     trial = FakeTrial("a")
     progress = Progress({"num_env_steps_sampled_lifetime": 1000}, num_trials=1)
@@ -118,7 +121,7 @@ def test_progress_lines_are_rationed_but_the_last_is_printed(capsys):
             "training_iteration": iteration,
             "time_total_s": float(iteration),
             "time_this_iter_s": 1.0,
-            "env_runners": {"num_env_steps_sampled": 200, "episode_metrics": {"reward": -1.5}},
+            "env_runners": {"num_env_steps_sampled": 200, "episode_metrics": METRICS},
         }
         progress.on_trial_result(iteration, [trial], trial, result)
     progress.on_trial_complete(6, [trial], trial)
@@ -126,6 +129,7 @@ def test_progress_lines_are_rationed_but_the_last_is_printed(capsys):
     assert first.startswith("200/1,000 steps")
     assert last.startswith("1,000/1,000 steps")
     assert "reward -1.5" in last
+    assert "server_share" not in last
 
 
 def test_progress_line_of_a_resumed_trial_reckons_from_where_it_resumed():

@@ -14,6 +14,7 @@ from rllib_mec.envs import BatchedMECEnv, MECEnv
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
+from rllib_mec.hmppo.sampling.callbacks import means
 from rllib_mec.hmppo.sampling.episode_runner import EpisodeEnvRunner
 from rllib_mec.hmppo.team_batch import TeamBatch
 from rllib_mec.registry import register
@@ -212,6 +213,15 @@ def test_custom_metrics_of_all_episodes():
     sampler.sample(num_episodes=4)
     results = sampler.get_metrics()
     assert results["worst_delay_min"].peek() > results["episode_metrics"]["total_delay_min"].peek()
+
+
+def test_episodes_that_lack_a_metric_do_not_count():
+    reported = {
+        "every": np.array([1.0, 2.0, 6.0]),
+        "some": np.array([np.nan, 2.0, 4.0]),
+        "none": np.full(3, np.nan),
+    }
+    assert means(reported) == {"every": 3.0, "some": 3.0}
 
 
 @pytest.mark.parametrize(
