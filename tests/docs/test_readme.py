@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STUDIES = sorted((ROOT / "tuned_examples" / "studies").glob("*.yaml"))
 RESULTS = ROOT / "tuned_examples" / "studies" / "results"
-WITHOUT_RESULTS = {ROOT / "tuned_examples" / "studies" / "measured.yaml"}
 EXAMPLES = sorted(set((ROOT / "tuned_examples").rglob("*.yaml")) - set(STUDIES))
 
 
@@ -50,7 +49,7 @@ def test_the_table_of_parts_holds_every_constant(part):
 
 
 def test_the_results_are_those_that_are_kept():
-    from rllib_mec.experiment.report.field import field_table, is_field
+    from rllib_mec.experiment.report.field import field_tables, is_field
     from rllib_mec.experiment.report.markdown import field_markdown, further_markdown, markdown
     from rllib_mec.experiment.report.results import read_study
     from rllib_mec.experiment.report.table import make_table
@@ -62,24 +61,29 @@ def test_the_results_are_those_that_are_kept():
     assert main.origin.command in README
     others = [make_table(study) for study in studies.values() if not is_field(study)]
     assert further_markdown(others) == (RESULTS / "studies.md").read_text(encoding="utf-8")
-    fields = {name: field_table(study) for name, study in studies.items() if is_field(study)}
+    fields = {table["study"]: table for table in field_tables(list(studies.values()))}
     kept = (RESULTS / "field.md").read_text(encoding="utf-8")
     assert field_markdown(list(fields.values())) == kept
     tables = [block for block in field_markdown([fields["field"]]).split("\n\n") if block[0] == "|"]
     assert len(tables) == 2
     assert all(table.strip() in README for table in tables)
     assert fields["field"]["command"] in README
+    *_, compared = (block for block in kept.split("\n\n") if "less the first's" in block)
+    assert compared.strip() in README
 
 
-def test_studies_without_results_have_none():
-    """Once there are any, they belong to those that are kept."""
-    from rllib_mec.experiment.study.spec import read_file
+def test_the_measured_curves_are_those_that_are_kept():
+    pytest.importorskip("transformers")
+    from rllib_mec.experiment.profiling.summary import levels, markdown
+    from rllib_mec.system.profile import read_profile
 
-    for file in WITHOUT_RESULTS:
-        assert [study.name for study in read_file(file) if (RESULTS / study.name).exists()] == []
+    kept = read_profile(ROOT / "tuned_examples" / "profiles" / "offline.parquet")
+    assert markdown(kept, "layer_drop") in README
+    low, middle, high = sorted(levels(kept).values())
+    assert f"({middle:.2f}, {high:.2f} and {low:.2f} of their mean)" in README
 
 
-@pytest.mark.parametrize("file", sorted(set(STUDIES) - WITHOUT_RESULTS), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
 def test_studies_can_be_run_and_their_results_are_kept(file):
     from rllib_mec.experiment.report.results import read_study
     from rllib_mec.experiment.study.spec import read_file
