@@ -6,11 +6,13 @@ ten in the middle to choose from with an adapter of one at either end.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +114,26 @@ def _train(directory: Path, settings: OfflineModel, text: Text) -> None:
             if trainer.progress.step % _STEPS_BETWEEN_SAVES == 0:
                 _save(trainer.state(), saved)
 
-        trainer.run(sequences, after_step)
+        with one_thread():
+            trainer.run(sequences, after_step)
     foundation = Foundation(NAME, model, tokenizer, context_of(model))
     save_foundation(foundation, directory)
     saved.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keeps PyTorch to one thread.
+
+    The weights then do not hang on how many cores there are; and threads of so small a model mostly
+    wait for each other: beside another busy process two are ten times slower than one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _tokenizer(text: Text, settings: OfflineModel) -> Any:
