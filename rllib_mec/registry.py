@@ -81,6 +81,9 @@ ENVIRONMENTS: dict[str, Entry] = {
     "mec-case-decision": Entry(
         "rllib_mec.envs:CaseDecisionEnv", "the case decision alone, one choice among 2^num_ues"
     ),
+    "fedpeat": Entry(
+        "rllib_mec.envs.fedpeat:FedPEATEnv", "federated tuning: who takes part, emulators, uplink"
+    ),
 }
 """What `env:` may name; each maps an env_config to a ``MultiAgentEnv`` or ``gymnasium.Env``."""
 

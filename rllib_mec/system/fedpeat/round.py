@@ -167,7 +167,7 @@ def round_perplexity(
     scenario: FedPEATScenario, selected: Bools, retention: Floats, tokens: Floats
 ) -> Floats:
     """Perplexity after a round, (B,); lower is better. Arguments are (B, N)."""
-    curves, own = scenario.curves(), selected * tokens
+    curves, own = scenario.curves, selected * tokens
     taking_part = own.sum(axis=-1) + scenario.server_tokens
     weighted = (own * curves.local(retention, None)).sum(axis=-1)
     weighted = weighted + scenario.server_tokens * curves.server(None)
@@ -187,5 +187,5 @@ def round_reward(
         scenario.log_delay_weight * np.log(round_delay_s)
         + scenario.exchange_weight * exchanged.sum(axis=-1)
         + scenario.perplexity_weight * perplexity
-        + scenario.energy_weight_per_kj * energy_kj.mean(axis=-1)
+        + scenario.energy_weight_per_kj * energy_kj.sum(axis=-1) / energy_kj.shape[-1]
     )

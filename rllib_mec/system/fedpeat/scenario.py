@@ -8,6 +8,7 @@ their constants are *our reading*. *Published* constants are those of arXiv 2310
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -224,8 +225,9 @@ class FedPEATScenario:
                 f"{owner}.fading_correlation = {self.fading_correlation:g}: expected 0 with "
                 "fading 'none'"
             )
-        self.curves()  # which checks them, too
+        _ = self.curves  # which checks them, too
 
+    @functools.cached_property
     def curves(self) -> Quality:
         """The perplexities by retention: f(E), or what was measured."""
         return quality_of(
@@ -237,7 +239,7 @@ class FedPEATScenario:
             )
         )
 
-    @property
+    @functools.cached_property
     def emulators(self) -> Floats:
         """Retentions of the emulators that are there, ascending; of none where any is.
 
