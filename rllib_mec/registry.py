@@ -30,6 +30,9 @@ ALGORITHMS: dict[str, Entry] = {
         "rllib_mec.hmppo:HMPPOConfig", "PPO actors that act in turn, one centralised critic"
     ),
     "IPPO": Entry("rllib_mec.baselines:IPPOConfig", "the same PPO, with a critic for each agent"),
+    "SABPPO": Entry(
+        "rllib_mec.sabppo:SABPPOConfig", "one PPO agent, a branch for each dimension of its action"
+    ),
     "PPO": Entry(
         "ray.rllib.algorithms.ppo:PPOConfig",
         "RLlib's own PPO (the mec environment: turn_based or single_agent)",
