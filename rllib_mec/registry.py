@@ -35,15 +35,21 @@ ALGORITHMS: dict[str, Entry] = {
     ),
     "PPO": Entry(
         "ray.rllib.algorithms.ppo:PPOConfig",
-        "RLlib's own PPO (the mec environment: turn_based or single_agent)",
+        "RLlib's own PPO (the mec environment: turn_based or single_agent; fedpeat)",
     ),
     "DQN": Entry(
         "ray.rllib.algorithms.dqn:DQNConfig", "RLlib's own DQN (the mec-case-decision environment)"
     ),
     "random": Entry("rllib_mec.baselines:RandomConfig", "uniformly random actions"),
     "hold": Entry(
-        "rllib_mec.baselines:HoldConfig", "always local, highest useful retention, never change"
+        "rllib_mec.baselines:HoldConfig",
+        "always local (fedpeat: all UEs), highest useful retention, never change",
     ),
+    "equal-shares": Entry(
+        "rllib_mec.baselines:EqualSharesConfig",
+        "fedpeat: all UEs, equal bandwidth, full power, the best fixed retention in hindsight",
+    ),
+    "none": Entry("rllib_mec.baselines:NoUEConfig", "fedpeat: the server tunes alone"),
     "best-fixed": Entry(
         "rllib_mec.baselines:BestFixedConfig",
         "all on the server, or all local with one retention: the best for the episode in hindsight",

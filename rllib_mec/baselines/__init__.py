@@ -5,10 +5,12 @@ from rllib_mec.baselines.algorithm import (
     BaselineConfig,
     BestFixedConfig,
     BestRetentionConfig,
+    EqualSharesConfig,
     GreedyConfig,
     GreedyCoordinateConfig,
     GreedyObservedConfig,
     HoldConfig,
+    NoUEConfig,
     RandomConfig,
 )
 from rllib_mec.baselines.ippo import IPPO, IPPOConfig
@@ -19,10 +21,12 @@ __all__ = [
     "BaselineConfig",
     "BestFixedConfig",
     "BestRetentionConfig",
+    "EqualSharesConfig",
     "GreedyConfig",
     "GreedyCoordinateConfig",
     "GreedyObservedConfig",
     "HoldConfig",
     "IPPOConfig",
+    "NoUEConfig",
     "RandomConfig",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from rllib_mec.errors import InputError
@@ -53,22 +55,23 @@ class Federation:
     @property
     def situation(self) -> Situation:
         """All that the next decision will meet."""
-        return self._situation(self.t + 1)
+        return self.situation_at(self.t, self.cached)
 
     @property
     def last_situation(self) -> Situation:
         """The same with the channels of the round before, which are all that has been measured."""
-        return self._situation(self.t)
+        return dataclasses.replace(self.situation, gain=self.episode.gain[self.t])
 
-    def _situation(self, gain_of: int) -> Situation:
+    def situation_at(self, t: int, cached: Floats) -> Situation:
+        """What round ``t``, counted from 0, meets if the UEs have these emulators, (B, N)."""
         episode = self.episode
         return Situation(
-            gain=episode.gain[gain_of],
-            busy=episode.busy[self.t],
+            gain=episode.gain[t + 1],
+            busy=episode.busy[t],
             tokens=episode.tokens,
             tflops=episode.tflops,
             most_retention=episode.most_retention,
-            cached=self.cached,
+            cached=cached,
         )
 
     @property
