@@ -189,8 +189,10 @@ def _rows(kind: str) -> list[tuple[str, str]]:
         return [(name, entry.summary) for name, entry in registry.ENVIRONMENTS.items()]
     if kind == "scenarios":
         from rllib_mec.system import SCENARIOS
+        from rllib_mec.system.fedpeat.scenarios import FEDPEAT_SCENARIOS
 
-        return [(name, _summary(scenario)) for name, scenario in SCENARIOS.items()]
+        every = SCENARIOS | FEDPEAT_SCENARIOS
+        return [(name, _summary(scenario)) for name, scenario in every.items()]
     files = [file for folder in _tuned_examples() for file in sorted(folder.rglob("*.yaml"))]
     if not files:
         click.echo("no tuned_examples directory beside the package", err=True)

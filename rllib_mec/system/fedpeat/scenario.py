@@ -243,10 +243,11 @@ class FedPEATScenario:
     def emulators(self) -> Floats:
         """Retentions of the emulators that are there, ascending; of none where any is.
 
-        >>> FedPEATScenario().emulators.round(3).tolist()
+        >>> FedPEATScenario().emulators.tolist()
         [0.2, 0.4, 0.6, 0.8]
         """
-        return np.linspace(*self.retention, self.num_emulators)
+        # Rounded, so that 0.6 is 0.6, as one would write it.
+        return np.linspace(*self.retention, self.num_emulators).round(12)
 
     @classmethod
     def of(cls, source: str | Mapping[str, Any] | FedPEATScenario, **overrides: Any) -> Any:
