@@ -49,7 +49,9 @@ ALGORITHMS: dict[str, Entry] = {
         "rllib_mec.baselines:EqualSharesConfig",
         "fedpeat: all UEs, equal bandwidth, full power, the best fixed retention in hindsight",
     ),
-    "none": Entry("rllib_mec.baselines:NoUEConfig", "fedpeat: the server tunes alone"),
+    "server-alone": Entry(
+        "rllib_mec.baselines:ServerAloneConfig", "fedpeat: the server tunes alone"
+    ),
     "best-fixed": Entry(
         "rllib_mec.baselines:BestFixedConfig",
         "all on the server, or all local with one retention: the best for the episode in hindsight",

@@ -10,8 +10,8 @@ from rllib_mec.baselines.algorithm import (
     GreedyCoordinateConfig,
     GreedyObservedConfig,
     HoldConfig,
-    NoUEConfig,
     RandomConfig,
+    ServerAloneConfig,
 )
 from rllib_mec.baselines.ippo import IPPO, IPPOConfig
 
@@ -27,6 +27,6 @@ __all__ = [
     "GreedyObservedConfig",
     "HoldConfig",
     "IPPOConfig",
-    "NoUEConfig",
     "RandomConfig",
+    "ServerAloneConfig",
 ]

@@ -192,16 +192,16 @@ class EqualSharesConfig(BaselineConfig):
     algorithm = EqualShares
 
 
-class NoUE(Baseline):
+class ServerAlone(Baseline):
     """No UE of ``fedpeat`` takes part."""
 
-    policy = "none"
+    policy = "server-alone"
 
 
-class NoUEConfig(BaselineConfig):
-    """Configures :class:`NoUE`."""
+class ServerAloneConfig(BaselineConfig):
+    """Configures :class:`ServerAlone`."""
 
-    algorithm = NoUE
+    algorithm = ServerAlone
 
 
 class GreedyCoordinate(Baseline):

@@ -56,7 +56,7 @@ class FedPEATEqualShares(FedPEATPolicy):
         return _equal(federation, everybody, self._retention)
 
 
-class FedPEATNone(FedPEATPolicy):
+class FedPEATServerAlone(FedPEATPolicy):
     """No UE takes part: the server tunes alone."""
 
     def decide(self, federation: Federation) -> Decision:

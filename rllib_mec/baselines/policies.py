@@ -19,8 +19,8 @@ from rllib_mec.baselines import best_retention, coordinate, greedy
 from rllib_mec.baselines.fedpeat import (
     FedPEATEqualShares,
     FedPEATHold,
-    FedPEATNone,
     FedPEATPolicy,
+    FedPEATServerAlone,
 )
 from rllib_mec.envs import BatchedMECEnv
 from rllib_mec.envs.fedpeat import BatchedFedPEATEnv
@@ -216,7 +216,7 @@ FEDPEAT_POLICIES: dict[str, _Made] = {
     "random": Random,
     "hold": FedPEATHold,
     "equal-shares": FedPEATEqualShares,
-    "none": FedPEATNone,
+    "server-alone": FedPEATServerAlone,
 }
 
 NAMES = tuple(POLICIES | FEDPEAT_POLICIES)
