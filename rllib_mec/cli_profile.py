@@ -80,7 +80,7 @@ def profile(
     """
     from rllib_mec.emulator import require_libraries
 
-    require_libraries()
+    require_libraries("profile")
     if out.suffix != ".parquet":
         raise InputError(f"--out {out}: expected a .parquet file")
     from rllib_mec.experiment.profiling.figure import draw
