@@ -16,7 +16,7 @@ from rllib_mec.federated.clock import Devices
 from rllib_mec.federated.costs import Costs
 from rllib_mec.federated.draws import Participation, seed_of
 from rllib_mec.federated.records import Row
-from rllib_mec.federated.tuning import SERVER, Failed, Ground, Update, Work, name_of, tune
+from rllib_mec.federated.tuning import SERVER, Failed, Ground, Update, Work, answered, name_of
 from rllib_mec.federated.updates import Difference, Guard, difference
 
 Carry = Callable[[Sequence[Work], bytes], Iterable[Update | Failed]]
@@ -181,11 +181,7 @@ class Federation:
         return Work(client, number, retention, training, seed)
 
     def _carry(self, works: Sequence[Work], payload: bytes) -> Iterator[Update | Failed]:
-        for work in works:
-            try:
-                yield tune(work, self._ground, payload)
-            except Exception as error:  # whatever a client dies of, the others go on
-                yield Failed(work.client, reason_of(error))
+        return (answered(work, self._ground, payload) for work in works)
 
     def _accepted(
         self, answers: list[Update | Failed], weights: State, played: _Round
@@ -193,7 +189,9 @@ class Federation:
         for answer in sorted(answers, key=lambda each: each.client):
             who, client = name_of(answer.client), answer.client != SERVER
             if isinstance(answer, Failed):
-                played.count("failed" if client else "server_failed", f"{who} failed: {answer.reason}")
+                played.count(
+                    "failed" if client else "server_failed", f"{who} failed: {answer.reason}"
+                )
                 continue
             played.up += len(answer.payload) if client else 0
             try:
@@ -235,9 +233,3 @@ class Federation:
             peak_memory_bytes=tuple(memory),
             events=tuple(played.events),
         )
-
-
-def reason_of(error: BaseException) -> str:
-    """Returns the last line of an error, or its kind."""
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

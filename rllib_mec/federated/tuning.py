@@ -85,3 +85,12 @@ def tune(work: Work, ground: Ground, payload: bytes) -> Update:
     tunable.load(from_bytes(payload))
     Trainer(tunable.model, list(tunable.weights.values()), work.training, work.seed).run(sequences)
     return Update(work.client, len(sequences), to_bytes(tunable.state()))
+
+
+def answered(work: Work, ground: Ground, payload: bytes) -> Update | Failed:
+    """Tunes as :func:`tune`; an error is an answer, too: whatever a client dies of, others go on."""
+    try:
+        return tune(work, ground, payload)
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        return Failed(work.client, lines[-1] if lines else type(error).__name__)
