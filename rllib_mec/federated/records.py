@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -35,6 +36,11 @@ class Row:
     exchanges: int = _column("times that an emulator or the whole model was sent to a client")
     peak_memory_bytes: tuple[int, ...] = _column("most that tuning takes of each client", "B")
     events: tuple[str, ...] = _column("who did not take part to the end, and why")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Row:
+        """Returns the row of values by column, with lists in the place of tuples."""
+        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
 
     @property
     def bytes_down(self) -> int:

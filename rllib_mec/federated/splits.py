@@ -30,7 +30,7 @@ class Split:
     """
 
     kind: str = "iid"
-    alpha: float | None = None
+    alpha: float = 1.0
     server_share: float = 0.0
 
     def __post_init__(self) -> None:
@@ -54,7 +54,7 @@ class Split:
         if kind not in KINDS or bool(given) != (kind == "dirichlet"):
             raise InputError(f"split = {text!r}: expected {expected}")
         if kind != "dirichlet":
-            return cls(kind, None, server_share)
+            return cls(kind, server_share=server_share)
         try:
             alpha = float(number)
         except ValueError:

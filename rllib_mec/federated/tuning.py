@@ -88,7 +88,7 @@ def tune(work: Work, ground: Ground, payload: bytes) -> Update:
 
 
 def answered(work: Work, ground: Ground, payload: bytes) -> Update | Failed:
-    """Tunes as :func:`tune`; an error is an answer, too: whatever a client dies of, others go on."""
+    """Tunes as :func:`tune`; whatever error a client dies of is an answer, too: others go on."""
     try:
         return tune(work, ground, payload)
     except Exception as error:

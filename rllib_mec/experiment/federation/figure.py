@@ -60,10 +60,7 @@ def _perplexity(panel: Any, rows: Sequence[Row], cases: Sequence[str]) -> None:
 def _bytes(panel: Any, rows: Sequence[Row], cases: Sequence[str]) -> None:
     below = [0.0] * len(cases)
     for place, (label, columns) in enumerate(_PAYLOADS):
-        heights = [
-            _mean(rows, case, lambda row: sum(getattr(row, each) for each in columns)) / 1e6
-            for case in cases
-        ]
+        heights = [_mean(rows, case, columns) / 1e6 for case in cases]
         panel.bar(
             cases, heights, bottom=below, color=COLOURS[place], hatch=HATCHES[place], label=label
         )
@@ -73,10 +70,15 @@ def _bytes(panel: Any, rows: Sequence[Row], cases: Sequence[str]) -> None:
 
 
 def _delay(panel: Any, rows: Sequence[Row], cases: Sequence[str]) -> None:
-    heights = [_mean(rows, case, lambda row: row.seconds) for case in cases]
+    heights = [_mean(rows, case, ("seconds",)) for case in cases]
     panel.bar(cases, heights, color=[COLOURS[place] for place in range(len(cases))])
     panel.set_title("time of a round by the clock, s")
 
 
-def _mean(rows: Sequence[Row], case: str, value: Any) -> float:
-    return statistics.fmean(value(row) for row in rows if row.case == case and row.round > 0)
+def _mean(rows: Sequence[Row], case: str, columns: Sequence[str]) -> float:
+    """The sum of some columns, mean over a case's rounds."""
+    return statistics.fmean(
+        sum(getattr(row, column) for column in columns)
+        for row in rows
+        if row.case == case and row.round > 0
+    )

@@ -82,11 +82,7 @@ def read_results(path: str | os.PathLike[str]) -> tuple[tuple[Row, ...], dict[st
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{place}: expected a Parquet file: {reason}") from None
-    rows = [
-        Row(**{n: tuple(v) if isinstance(v, list) else v for n, v in each.items()})
-        for each in table.to_pylist()
-    ]
-    return tuple(rows), about
+    return tuple(Row.of(values) for values in table.to_pylist()), about
 
 
 def _schema(text: str) -> pa.Schema:

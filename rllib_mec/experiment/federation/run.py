@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
@@ -60,9 +61,9 @@ def fedtune(
     runs = [(seed, case) for seed in range(settings.seeds) for case in settings.cases]
     with bar("rounds", len(runs) * settings.rounds) as progress:
         for seed, case in runs:
-            grounds = _ground(foundation.model, settings, case, tasks, seed)
+            ground = _ground(foundation.model, settings, case, tasks, seed)
             player = _Player(settings, store, workers, answer)
-            rows += player.play(grounds, tasks, seed, progress)
+            rows += player.play(ground, tasks, seed, progress)
     write_results(out, rows, about)
     return tuple(rows)
 
@@ -90,9 +91,9 @@ class _Player:
         progress.update(played)
         if state is None or state.round < settings.rounds:
             # What goes to other processes goes from the CPU: not all of them may have a GPU.
-            ground.whole.to("cpu")
+            _move(ground.whole, "cpu")
             carry = self._carry(self._workers.share(ground))
-            ground.whole.to(_device())
+            _move(ground.whole, _device())
             federation = self._federation(ground, tasks, seed)
             if state is None:
                 state, row = federation.start()
@@ -146,12 +147,17 @@ class _Player:
 
 
 def _on_device(answer: Answer, work: Work, ground: Ground, payload: bytes) -> Update | Failed:
-    ground.whole.to(_device())
+    _move(ground.whole, _device())
     return answer(work, ground, payload)
 
 
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _move(model: nn.Module, where: str) -> None:
+    """Moves a model in place."""
+    model.to(where)
 
 
 def _tell(row: Row) -> None:

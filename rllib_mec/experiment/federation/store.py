@@ -59,10 +59,10 @@ class Store:
 
     def rows(self, case: str, seed: int) -> list[Row]:
         """Returns all rounds that were played, from 0."""
-        folder, rows = self._folder(case, seed), []
+        folder = self._folder(case, seed)
+        rows: list[Row] = []
         while (file := _round_file(folder, len(rows))).is_file():
-            row = json.loads(file.read_text())["row"]
-            rows.append(Row(**{name: _tuples(value) for name, value in row.items()}))
+            rows.append(Row.of(json.loads(file.read_text())["row"]))
         return rows
 
     def newest(self, case: str, seed: int) -> Global | None:
@@ -111,10 +111,6 @@ def _round_file(folder: Path, number: int) -> Path:
 
 def _weights_file(folder: Path, number: int) -> Path:
     return folder / f"weights-{number:05}.safetensors"
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _write(path: Path, data: bytes) -> None:
