@@ -40,7 +40,11 @@ class Row:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Row:
         """Returns the row of values by column, with lists in the place of tuples."""
-        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+        fixed: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**fixed)
 
     @property
     def bytes_down(self) -> int:

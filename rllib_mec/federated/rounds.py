@@ -94,6 +94,9 @@ class Federation:
         costs: of each retention, from :func:`~rllib_mec.federated.costs.measure_costs`.
         validation: (sequences, length) tokens to measure on. seed: of all that is drawn.
 
+    Attributes:
+        ground: as given.
+
     Raises:
         InputError: the server is to tune and has no data.
     """
@@ -108,13 +111,13 @@ class Federation:
     ) -> None:
         if rules.server_steps and not len(ground.holdings.server):
             raise InputError("server_share = 0: expected more, as the server is to tune")
-        self._ground, self._rules, self._costs = ground, rules, costs
+        self.ground, self._rules, self._costs = ground, rules, costs
         self._validation, self._seed = validation, seed
 
     def start(self) -> tuple[Global, Row]:
         """Returns what there is before the first round."""
-        case = self._ground.case
-        tunable = case.build(self._ground.whole, seed=seed_of("adapter", self._seed))
+        case = self.ground.case
+        tunable = case.build(self.ground.whole, seed=seed_of("adapter", self._seed))
         state = Global(0, tunable.state(), {})
         return state, self._row(state, _Round(), 0, time.perf_counter())
 
@@ -143,7 +146,7 @@ class Federation:
         self, number: int, selected: list[int], size: int, played: _Round, held: dict[int, float]
     ) -> list[Work]:
         """Sends to the clients that answer what they need; returns the work of those in time."""
-        rules, case, works = self._rules, self._ground.case, []
+        rules, case, works = self._rules, self.ground.case, []
         dropped = rules.participation.dropped(self._seed, number, selected)
         for client in selected:
             if client in dropped:
@@ -181,7 +184,7 @@ class Federation:
         return Work(client, number, retention, training, seed)
 
     def _carry(self, works: Sequence[Work], payload: bytes) -> Iterator[Update | Failed]:
-        return (answered(work, self._ground, payload) for work in works)
+        return (answered(work, self.ground, payload) for work in works)
 
     def _accepted(
         self, answers: list[Update | Failed], weights: State, played: _Round
@@ -203,8 +206,8 @@ class Federation:
             yield found
 
     def _row(self, state: Global, played: _Round, selected: int, began: float) -> Row:
-        case, rules, counts = self._ground.case, self._rules, played.counts
-        perplexity = case.perplexity(self._ground.whole, state.weights, self._validation)
+        case, rules, counts = self.ground.case, self._rules, played.counts
+        perplexity = case.perplexity(self.ground.whole, state.weights, self._validation)
         whole, peft = case.tuned == "model", case.name == "fl-peft"
         memory = [
             self._costs[case.held(rules.retention(client, max(state.round, 1)))].memory_bytes
