@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from rllib_mec import __version__
+from rllib_mec.cli_fedtune import fedtune
 from rllib_mec.cli_profile import profile
 from rllib_mec.cli_trace import trace
 from rllib_mec.cli_train import submit, train, trust_option
@@ -46,7 +47,7 @@ def cli() -> None:
     """Train and evaluate with RLlib's new API stack."""
 
 
-for command in (train, submit, trace, profile):
+for command in (train, submit, trace, profile, fedtune):
     cli.add_command(command)
 
 
