@@ -1,9 +1,15 @@
-"""What all tests share: one local Ray for those that start algorithms."""
+"""What all tests share: one local Ray for those that start algorithms, and the command line."""
 
+import logging
+import os
 import shutil
 import tempfile
 
 import pytest
+
+# Before torch is imported, and for all that is started here: threads of networks this small mostly
+# wait for each other, and beside other busy processes that takes ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(trylast=True)
@@ -33,3 +39,26 @@ def ray_session():
     yield
     ray.shutdown()
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def rllib(capsys):
+    """Returns a function that runs the command in this process: its status, output and errors.
+
+    The command sets environment variables and log levels, as it owns its process.
+    """
+    from rllib_mec import cli
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return caught.value.code, output.out, output.err
+
+    before = dict(os.environ)
+    levels = {name: logging.getLogger(name).level for name in ("ray", "ray.rllib", "ray.tune")}
+    yield run
+    os.environ.clear()
+    os.environ.update(before)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)

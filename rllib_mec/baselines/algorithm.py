@@ -13,7 +13,7 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LI
 from rllib_mec.baselines.episodes import play
 from rllib_mec.baselines.policies import make_policy
 from rllib_mec.hmppo.sampling.batched_env import batched, single_env
-from rllib_mec.hmppo.sampling.callbacks import EPISODE_METRICS
+from rllib_mec.hmppo.sampling.callbacks import EPISODE_METRICS, means
 
 
 class Baseline(Algorithm):
@@ -44,7 +44,7 @@ class Baseline(Algorithm):
         self._steps += steps * self._envs.num_envs
         return {
             ENV_RUNNER_RESULTS: {
-                EPISODE_METRICS: {name: float(values.mean()) for name, values in metrics.items()},
+                EPISODE_METRICS: means(metrics),
                 NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps,
             },
             NUM_ENV_STEPS_SAMPLED_LIFETIME: self._steps,

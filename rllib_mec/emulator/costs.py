@@ -57,7 +57,8 @@ def _kept_for_backward(model: PreTrainedModel, tokens: torch.Tensor) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        # Detached: a tensor that knows its own graph would keep itself alive for ever.
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         # Its graph holds what was kept, so that no place in memory is used twice.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rllib_mec.envs.agents import CASE_DECISION, EMULATOR_CONFIG, Observation, action_of
 from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
-from rllib_mec.envs.multi_agent import EPISODE_METRICS
+from rllib_mec.envs.multi_agent import EPISODE_METRICS, metrics_for_infos
 from rllib_mec.errors import InputError
 from rllib_mec.system.emulator import highest_useful_retention
 from rllib_mec.system.tasks import Seeds
@@ -142,6 +142,5 @@ class CaseDecisionEnv(gym.Env[Observation, np.int64]):
         observations, reward, terminated, truncated = self._one.step(actions)
         infos: dict[str, Any] = {}
         if truncated:
-            metrics = self._one.episode_metrics().items()
-            infos[EPISODE_METRICS] = {name: float(value[0]) for name, value in metrics}
+            infos[EPISODE_METRICS] = metrics_for_infos(self._one.episode_metrics())
         return observations[CASE_DECISION][0], float(reward[0]), terminated, truncated, infos

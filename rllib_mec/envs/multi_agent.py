@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,12 @@ from rllib_mec.traces import Replay
 
 EPISODE_METRICS = "episode_metrics"
 """Key of the infos that hold the metrics of an episode at its end."""
+
+
+def metrics_for_infos(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the metrics of the first of B episodes, (B,) each, without those that it lacks."""
+    first = {name: float(values[0]) for name, values in metrics.items()}
+    return {name: value for name, value in first.items() if not math.isnan(value)}
 
 
 class _SingleMECEnv(MultiAgentEnv):
@@ -51,7 +58,7 @@ class _SingleMECEnv(MultiAgentEnv):
     def _infos(self) -> dict[str, dict[str, Any]]:
         if not self.simulator.done:
             return {}
-        metrics = {k: float(v[0]) for k, v in self.simulator.episode_metrics().items()}
+        metrics = metrics_for_infos(self.simulator.episode_metrics())
         return {agent: {EPISODE_METRICS: metrics} for agent in self.possible_agents}
 
     def _ends(self) -> tuple[dict[str, bool], dict[str, bool]]:

@@ -7,7 +7,7 @@ the same for every target, so that targets can be compared episode by episode.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,9 @@ def evaluate_command(
         write_trace(trace_out, record, origin)
     width = max(map(len, summary))
     for name, row in summary.items():
+        mean = "-" if row["mean"] is None else f"{row['mean']:.6g}"
         interval = "" if row["ci95"] is None else "  95 % CI [{:.6g}, {:.6g}]".format(*row["ci95"])
-        click.echo(f"{name:<{width}}  {row['mean']:.6g}{interval}")
+        click.echo(f"{name:<{width}}  {mean}{interval}")
     return 0
 
 
@@ -95,6 +96,8 @@ def evaluate(
     record: list[Episode] | None = None,
 ) -> Metrics:
     """Plays ``episodes`` episodes and returns their metrics, (episodes,) each.
+
+    NaN stands for an episode that lacks a metric.
 
     Args:
         target: a baseline's or bound's name, or a checkpoint's directory.
@@ -211,7 +214,19 @@ def _in_batches(
         parts.append(score(stream))
         if record is not None and simulator is not None:
             record.append(simulator.episode.first(episodes - number * envs.num_envs))
-    return {name: np.concatenate([part[name] for part in parts])[:episodes] for name in parts[0]}
+    return {name: values[:episodes] for name, values in _joined(parts).items()}
+
+
+def _joined(parts: Sequence[Metrics]) -> Metrics:
+    """Joins the metrics of several batches, each of which may lack some."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    lacking = [np.full(len(next(iter(part.values()))), np.nan) for part in parts]
+    return {
+        name: np.concatenate(
+            [part.get(name, nans) for part, nans in zip(parts, lacking, strict=True)]
+        )
+        for name in names
+    }
 
 
 def evaluation_streams(seed: int, episodes: int, num_envs: int) -> list[np.random.SeedSequence]:
@@ -263,13 +278,21 @@ def _sample(loaded: reading.Checkpoint, episodes: int, seed: int, explore: bool)
     )
     rows = [episode_metrics(e) for e in runner.sample(num_episodes=episodes, explore=explore)]
     runner.stop()
-    return {name: np.array([row[name] for row in rows[:episodes]]) for name in rows[0]}
+    return _joined(
+        [{name: np.array([value]) for name, value in row.items()} for row in rows[:episodes]]
+    )
 
 
 def summarise(values: NDArray[np.float64]) -> dict[str, Any]:
-    """Returns the mean and its 95 % confidence interval (Student's t; None for one episode)."""
+    """Returns the mean and its 95 % confidence interval (Student's t; None for one episode).
+
+    Episodes without the metric, NaN, do not count; if that is all, both are None.
+    """
     from scipy import stats
 
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return {"mean": None, "ci95": None}
     mean, count = float(values.mean()), len(values)
     if count < 2:
         return {"mean": mean, "ci95": None}
@@ -278,7 +301,7 @@ def summarise(values: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def write(out: Path, metrics: Metrics, report: Mapping[str, Any]) -> None:
-    """Writes the report as JSON, or as Parquet a row for each episode."""
+    """Writes the report as JSON, or as Parquet a row for each episode, null for NaN."""
     if out.suffix == ".json":
         out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         return
@@ -286,4 +309,5 @@ def write(out: Path, metrics: Metrics, report: Mapping[str, Any]) -> None:
     from pyarrow import parquet
 
     count = len(next(iter(metrics.values())))
-    parquet.write_table(pyarrow.table({"episode": np.arange(count), **metrics}), out)
+    columns = {name: pyarrow.array(values, from_pandas=True) for name, values in metrics.items()}
+    parquet.write_table(pyarrow.table({"episode": np.arange(count), **columns}), out)

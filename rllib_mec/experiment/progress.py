@@ -14,6 +14,7 @@ from rllib_mec.experiment import search_space
 from rllib_mec.experiment.interrupt import say
 from rllib_mec.hmppo.stacked.trainable import MEMBERS
 from rllib_mec.source import KeyPath
+from rllib_mec.system import DECISIONS
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -88,7 +89,7 @@ class Progress(Callback):
 def progress_line(
     result: Mapping[str, Any], stop: Mapping[str, float], first: Mapping[str, Any], seconds: float
 ) -> str:
-    """Returns one line about a training result.
+    """Returns one line about a training result; what was decided does not fit into it.
 
     Args:
         result: the result.
@@ -112,7 +113,8 @@ def progress_line(
     ]
     if left:
         parts.append(f"{duration(max(0.0, min(left)))} left")
-    parts += [f"{key} {value:.4g}" for key, value in metrics_of(result).items()]
+    shown = {key: value for key, value in metrics_of(result).items() if key not in DECISIONS}
+    parts += [f"{key} {value:.4g}" for key, value in shown.items()]
     return "  ".join(parts)
 
 

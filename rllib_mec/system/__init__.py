@@ -2,6 +2,6 @@
 
 from rllib_mec.system.scenario import Scenario
 from rllib_mec.system.scenarios import SCENARIOS
-from rllib_mec.system.simulator import METRICS, Simulator
+from rllib_mec.system.simulator import DECISIONS, METRICS, Simulator
 
-__all__ = ["METRICS", "SCENARIOS", "Scenario", "Simulator"]
+__all__ = ["DECISIONS", "METRICS", "SCENARIOS", "Scenario", "Simulator"]

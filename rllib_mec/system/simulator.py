@@ -16,12 +16,17 @@ from rllib_mec.system.tasks import Episode, EpisodeSource, Seeds, Tasks, draw_ep
 METRICS = ("reward", "total_delay_min", "perplexity", "emulator_changes")
 """Names of the episode metrics, see :meth:`Simulator.episode_metrics`."""
 
+DECISIONS = ("server_share", "local_retention")
+"""Names of the episode metrics that say what was decided, see the same."""
 
 _NOISE = 1
 """Tells the streams of noise from those of the episodes."""
 
-_SUMS = len(METRICS) + 2
-"""Sums over the steps: those that the metrics are made of."""
+_SUMS = len(METRICS) + 1
+"""Sums over steps and UEs that the metrics are made of."""
+
+_SUMS_BY_UE = 3
+"""Sums over the steps alone, of each UE: cheaper in a step than to sum over UEs there."""
 
 
 class Simulator:
@@ -50,7 +55,7 @@ class Simulator:
         self.t = 0
         self.cached: Floats = np.full((num_envs, scenario.num_ues), NOTHING_CACHED)
         self.battery_kj: Floats | None = None
-        self._sums = np.zeros((_SUMS, num_envs))
+        self._start_sums()
 
     def reset(self, seed: Seeds = None) -> None:
         """Starts new episodes; ``seed`` restarts the random streams, None lets them run on."""
@@ -61,7 +66,7 @@ class Simulator:
         self.t = 0
         self.cached = np.full((self.num_envs, self.scenario.num_ues), NOTHING_CACHED)
         self.battery_kj = self._episode.devices.battery_kj
-        self._sums = np.zeros((_SUMS, self.num_envs))
+        self._start_sums()
 
     @property
     def episode(self) -> Episode:
@@ -110,28 +115,45 @@ class Simulator:
         self._add(situation, outcome)
         return outcome
 
+    def _start_sums(self) -> None:
+        self._sums = np.zeros((_SUMS, self.num_envs))
+        self._by_ue = [np.zeros((self.num_envs, self.scenario.num_ues)) for _ in range(_SUMS_BY_UE)]
+
     def _add(self, situation: Situation, outcome: Outcome) -> None:
         sums, active = self._sums, situation.tasks.active
         sums[0] += outcome.reward
         sums[1] += outcome.system_delay_s
         sums[2] += outcome.mean_perplexity
-        sums[3] += outcome.downloads.sum(axis=-1)
-        sums[4] += 1.0 if active is None else active.sum(axis=-1) / self.scenario.num_ues
+        sums[3] += 1.0 if active is None else active.sum(axis=-1) / self.scenario.num_ues
         if outcome.energy_kj is not None:
-            sums[5] += outcome.energy_kj.sum(axis=-1)
+            sums[4] += outcome.energy_kj.sum(axis=-1)
+        changes, served, retained = self._by_ue
+        changes += outcome.downloads
+        served += outcome.server
+        retained += outcome.retention
 
     def episode_metrics(self) -> dict[str, Floats]:
         """Metrics of the running episode so far, (B,) each.
 
         reward: sum of the rewards. total_delay_min: sum over steps of the slowest UE's delay, in
-        minutes. perplexity: mean over tasks. emulator_changes: downloads of all UEs. With the part
-        ``energy``, also energy_kj: spent by all UEs, in kJ.
+        minutes. perplexity: mean over tasks. emulator_changes: downloads of all UEs. server_share:
+        share of the tasks that trained on the server, as it happened: empty batteries send UEs
+        there that had decided otherwise. local_retention: mean over local trainings of the
+        retention E trained with. Both are NaN in an episode that has nothing to count: means over
+        episodes leave it out. With the part ``energy``, also energy_kj: spent by all UEs, in kJ.
         """
-        reward, delay_s, perplexity, changes, tasks, energy_kj = self._sums
+        reward, delay_s, perplexity, tasks, energy_kj = self._sums
+        changes, served, retained = (by_ue.sum(axis=-1) for by_ue in self._by_ue)
         quality = perplexity / np.where(tasks > 0, tasks, 1.0)
-        metrics = dict(
-            zip(METRICS, (reward.copy(), delay_s / 60, quality, changes.copy()), strict=True)
-        )
+        num_tasks = np.rint(tasks * self.scenario.num_ues)
+        metrics = dict(zip(METRICS, (reward.copy(), delay_s / 60, quality, changes), strict=True))
+        decided = _ratio(served, num_tasks), _ratio(retained, num_tasks - served)
+        metrics |= dict(zip(DECISIONS, decided, strict=True))
         if self.battery_kj is not None:
             metrics["energy_kj"] = energy_kj.copy()
         return metrics
+
+
+def _ratio(total: Floats, count: Floats) -> Floats:
+    """``total / count``, (B,) each; NaN where there is nothing to count."""
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

@@ -34,6 +34,7 @@ class Outcome:
     """What one step did.
 
     server: where each UE trained, (B, N): as decided, but for empty batteries.
+    retention: E of the emulator that each UE trained with, (B, N); 0 where it trained none.
     delay_s: delay of each UE in s, (B, N), eq. (8).
     perplexity: kappa of each UE's task, (B, N), eq. (9); 0 for a UE without a task.
     downloads: whether the UE downloaded a new emulator, (B, N), eq. (4).
@@ -46,6 +47,7 @@ class Outcome:
     """
 
     server: Bools
+    retention: Floats
     delay_s: Floats
     perplexity: Floats
     downloads: Bools
@@ -87,13 +89,14 @@ def step(
     if tasks.active is not None:
         server, local, switch = server & tasks.active, local & tasks.active, switch & tasks.active
     downloads = switch & local
+    trained = local * chosen
 
     # Disjoint: a UE uploads with z = 1 and downloads with z = 0, eq. (8).
     sending = upload_delay(scenario, server, tasks.data_mb, tasks.power_w, tasks.gain)
     delay = sending + download_delay(scenario, ~local, switch, size, tasks.gain)
     if scenario.compute is not None and work is not None and devices.tflops is not None:
         delay += server_delay(scenario.compute, server, work)
-        delay += local * chosen * work / devices.tflops
+        delay += trained * work / devices.tflops
     if scenario.adapter is not None:
         down, up = adapter_delay(scenario, server, local, tasks.power_w, tasks.gain)
         delay += down + up
@@ -110,6 +113,7 @@ def step(
     mean_perplexity = perplexity.sum(axis=-1) / perplexity.shape[-1]
     return Outcome(
         server=server,
+        retention=trained,
         delay_s=delay,
         perplexity=perplexity,
         downloads=downloads,

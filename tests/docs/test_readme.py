@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STUDIES = sorted((ROOT / "tuned_examples" / "studies").glob("*.yaml"))
 RESULTS = ROOT / "tuned_examples" / "studies" / "results"
+WITHOUT_RESULTS = {ROOT / "tuned_examples" / "studies" / "measured.yaml"}
 EXAMPLES = sorted(set((ROOT / "tuned_examples").rglob("*.yaml")) - set(STUDIES))
 
 
@@ -70,7 +71,15 @@ def test_the_results_are_those_that_are_kept():
     assert fields["field"]["command"] in README
 
 
-@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_studies_without_results_have_none():
+    """Once there are any, they belong to those that are kept."""
+    from rllib_mec.experiment.study.spec import read_file
+
+    for file in WITHOUT_RESULTS:
+        assert [study.name for study in read_file(file) if (RESULTS / study.name).exists()] == []
+
+
+@pytest.mark.parametrize("file", sorted(set(STUDIES) - WITHOUT_RESULTS), ids=lambda file: file.stem)
 def test_studies_can_be_run_and_their_results_are_kept(file):
     from rllib_mec.experiment.report.results import read_study
     from rllib_mec.experiment.study.spec import read_file

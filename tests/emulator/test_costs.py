@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 import torch
 from small_models import gpt2
@@ -57,3 +59,15 @@ def test_weights_stay_as_they_are(model, sequences):
     before = [weight.clone() for weight in model.parameters()]
     step_costs(model, list(model.parameters()), sequences[:2])
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
+
+
+def test_nothing_stays_behind(model, sequences):
+    def tensors():
+        gc.collect()
+        return sum(type(each) is torch.Tensor for each in gc.get_objects())
+
+    weights = list(model.parameters())
+    step_costs(model, weights, sequences[:4])
+    before = tensors()
+    step_costs(model, weights, sequences[:4])
+    assert tensors() == before

@@ -5,7 +5,7 @@ import pytest
 
 from rllib_mec.envs import AGENTS, CASE_DECISION, EMULATOR_CONFIG, BatchedMECEnv, make_env
 from rllib_mec.errors import InputError
-from rllib_mec.system import METRICS
+from rllib_mec.system import DECISIONS, METRICS
 
 SMALL = {"num_ues": 3, "num_tasks": 4}
 
@@ -64,7 +64,7 @@ def test_shapes_and_types():
     }
     assert all(o.dtype == np.float32 for o in observations.values())
     assert {key: value.shape for key, value in env.episode_metrics().items()} == dict.fromkeys(
-        METRICS, (5,)
+        (*METRICS, *DECISIONS), (5,)
     )
 
 

@@ -7,7 +7,7 @@ from ray.rllib.utils.pre_checks.env import check_multiagent_environments
 from rllib_mec.envs import AGENTS, CASE_DECISION, EMULATOR_CONFIG, make_env
 from rllib_mec.envs.multi_agent import EPISODE_METRICS
 from rllib_mec.errors import InputError
-from rllib_mec.system import METRICS
+from rllib_mec.system import DECISIONS, METRICS
 
 SMALL = {"num_ues": 3, "num_tasks": 4}
 READINGS = ("retention", "layers", "keep_or_retention")
@@ -51,7 +51,7 @@ def test_an_episode(num_ues, reading):
     assert set(observations) == set(AGENTS)
     metrics = infos[CASE_DECISION][EPISODE_METRICS]
     assert infos[EMULATOR_CONFIG][EPISODE_METRICS] == metrics
-    assert tuple(metrics) == METRICS
+    assert tuple(metrics) == (*METRICS, *DECISIONS)
     assert metrics["reward"] == pytest.approx(sum(rewards))
     with pytest.raises(InputError, match=r"step 5 of 4: expected reset\(\)"):
         env.step(sample(env))

@@ -1,12 +1,11 @@
 """The command line: errors in one line, listings at once, and a run with good and bad trials."""
 
-import logging
-import os
 import pickle
 import subprocess
 import sys
 
 import pytest
+import ray
 
 from rllib_mec import cli
 
@@ -36,26 +35,6 @@ class Counting(gym.Env):
 '''
 
 
-@pytest.fixture(autouse=True)
-def leave_the_process_as_it_was(monkeypatch):
-    """The command sets environment variables and log levels, as it owns its process."""
-    before = dict(os.environ)
-    levels = {name: logging.getLogger(name).level for name in ("ray", "ray.rllib", "ray.tune")}
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-
-
-def rllib(capsys, *arguments):
-    """Runs the command in this process; returns its status, output and errors."""
-    with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
-    output = capsys.readouterr()
-    return caught.value.code, output.out, output.err
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -82,19 +61,19 @@ def rllib(capsys, *arguments):
         (["evaluate", "hold", "--episodes", "0"], "--episodes"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+def test_bad_input_is_one_line_and_status_2(arguments, message, rllib, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, _, err = rllib(capsys, *arguments)
+    status, _, err = rllib(*arguments)
     assert status == 2
     assert err.startswith("error: ")
     assert message in err
     assert err.count("\n") == 1
 
 
-def test_an_error_in_a_file_names_its_line(capsys, tmp_path):
+def test_an_error_in_a_file_names_its_line(rllib, tmp_path):
     file = tmp_path / "f.yaml"
     file.write_text("exp:\n  run: PPO\n  env: CartPole-v1\n  config:\n    lr: 1e-3\n    gama: 1\n")
-    status, _, err = rllib(capsys, "train", "file", str(file), "--name", "other")
+    status, _, err = rllib("train", "file", str(file), "--name", "other")
     assert status == 2
     assert f"{file}:6: exp.config.gama = 1: unknown setting of PPO" in err
 
@@ -111,17 +90,17 @@ def test_listings_do_not_wait_for_ray():
         assert word in done.stdout
 
 
-def test_examples_are_listed_with_their_first_comment(capsys, tmp_path, monkeypatch):
+def test_examples_are_listed_with_their_first_comment(rllib, tmp_path, monkeypatch):
     (tmp_path / "tuned_examples").mkdir()
     (tmp_path / "tuned_examples" / "a.yaml").write_text("# What it shows.\na: 1\n")
     (tmp_path / "package").mkdir()
     monkeypatch.setattr(cli, "__file__", str(tmp_path / "package" / "cli.py"))
-    status, out, _ = rllib(capsys, "list", "examples")
+    status, out, _ = rllib("list", "examples")
     assert status == 0
     assert out.endswith("a.yaml  What it shows.\n")
 
 
-def test_evaluate_passes_its_arguments_on(capsys, tmp_path, monkeypatch):
+def test_evaluate_passes_its_arguments_on(rllib, tmp_path, monkeypatch):
     import types
 
     given = []
@@ -130,30 +109,25 @@ def test_evaluate_passes_its_arguments_on(capsys, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     out = tmp_path / "r.json"
     options = ["--config", '{"num_ues": 4}', "--episodes", "3", "--out", str(out)]
-    status, _, _ = rllib(capsys, "evaluate", "hold", "--env", "mec", *options)
+    status, _, _ = rllib("evaluate", "hold", "--env", "mec", *options)
     assert status == 0
     assert given == [("hold", "mec", {"num_ues": 4}, 3, 0, out, False, False, None)]
 
 
 @pytest.mark.ray
 @pytest.mark.parametrize(("learners", "gpus"), [(0, 1), (2, 2)])
-def test_gpus_that_are_not_there_are_one_line_and_status_2(learners, gpus, tmp_path):
+def test_gpus_that_are_not_there_are_one_line_and_status_2(
+    ray_session, learners, gpus, tmp_path, monkeypatch, rllib
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0})  # wherever it runs
     config = f'{{"num_learners": {learners}, "num_gpus_per_learner": 1}}'
-    what = ["--algo", "HMPPO", "--env", "mec", "--config", config]
-    where = ["--num-cpus", "4", "--num-gpus", "0"]
-    done = subprocess.run(
-        [sys.executable, "-m", "rllib_mec.cli", "train", *what, *where],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 2, done.stdout + done.stderr
+    status, _, err = rllib("train", "--algo", "HMPPO", "--env", "mec", "--config", config)
+    assert status == 2
     needs = f"a trial needs {gpus} GPU, Ray has 0: set config.num_gpus_per_learner to 0\n"
-    assert done.stderr.endswith(needs)
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
+    assert err.endswith(needs)
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.ray  # starts Ray: about 20 s

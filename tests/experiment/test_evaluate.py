@@ -14,9 +14,11 @@ from rllib_mec.experiment.checkpoints import reading
 from rllib_mec.experiment.checkpoints.policies import trained_policy
 from rllib_mec.experiment.evaluate import evaluate, evaluate_command, summarise
 from rllib_mec.hmppo import HMPPOConfig
+from rllib_mec.system import DECISIONS, METRICS
 
 TINY = {"num_ues": 3, "num_tasks": 5}
-METRICS = {"reward", "total_delay_min", "perplexity", "emulator_changes"}
+SHORT = {"train_batch_size_per_learner": 100, "minibatch_size": 50, "num_epochs": 1}
+ALL = {*METRICS, *DECISIONS}
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +38,13 @@ def checkpoints(ray_session, tmp_path_factory):
         .environment("mec", env_config={**TINY, "turn_based": True})
         .multi_agent(
             policies={"case_decision", "emulator_config"}, policy_mapping_fn=module_of_agent
-        )
-        .training(num_epochs=1),
-        "single_agent": PPOConfig().environment("CartPole-v1").training(num_epochs=1),
+        ),
+        "single_agent": PPOConfig().environment("CartPole-v1"),
     }
     paths = {}
     for name, config in configs.items():
         config.env_runners(num_env_runners=0, num_envs_per_env_runner=2)
-        config.training(train_batch_size_per_learner=100, minibatch_size=50)
+        config.training(**SHORT)
         algorithm = config.build_algo()
         algorithm.train()
         paths[name] = tmp_path_factory.mktemp("checkpoints") / name
@@ -54,13 +55,14 @@ def checkpoints(ray_session, tmp_path_factory):
 
 def test_evaluation_adds_nothing_to_a_recording(ray_session, tmp_path):
     for batched in (True, False):
-        config = HMPPOConfig().environment("mec", env_config=TINY).training(batched=batched)
+        config = HMPPOConfig().environment("mec", env_config=TINY)
+        config.training(batched=batched, **SHORT)
         algorithm = config.offline_data(output=str(tmp_path / "output")).build_algo()
         algorithm.train()
         algorithm.save_to_path(str(tmp_path / "checkpoint"))
         algorithm.stop()
         before = sorted((tmp_path / "output").rglob("*"))
-        assert set(evaluate(str(tmp_path / "checkpoint"), None, {}, 2, 0, trust=True)) == METRICS
+        assert set(evaluate(str(tmp_path / "checkpoint"), None, {}, 2, 0, trust=True)) == ALL
         assert sorted((tmp_path / "output").rglob("*")) == before
         assert len(before) == 2 + (not batched)
 
@@ -78,16 +80,35 @@ def test_a_report_as_json_and_rows_as_parquet(tmp_path, capsys):
         assert evaluate_command("random", "mec", TINY, 20, 3, tmp_path / f"out{suffix}") == 0
     report = json.loads((tmp_path / "out.json").read_text())
     assert (report["episodes"], report["seed"]) == (20, 3)
-    assert set(report["metrics"]) == METRICS
+    assert set(report["metrics"]) == ALL
     rows = parquet.read_table(tmp_path / "out.parquet")
     assert rows.num_rows == 20
-    assert set(rows.column_names) == {"episode", *METRICS}
+    assert set(rows.column_names) == {"episode", *ALL}
     low, high = report["metrics"]["reward"]["ci95"]
     assert low < report["metrics"]["reward"]["mean"] < high
     assert report["metrics"]["reward"]["mean"] == pytest.approx(
         rows["reward"].to_numpy().mean(), abs=1e-12
     )
     assert "95 % CI" in capsys.readouterr().out
+
+
+def test_episodes_that_lack_a_metric_do_not_count(tmp_path, capsys):
+    summary = summarise(np.array([1.0, np.nan, 2.0, 3.0]))
+    assert summary == summarise(np.array([1.0, 2.0, 3.0]))
+    assert summarise(np.array([np.nan])) == {"mean": None, "ci95": None}
+    # Random: a quarter of the episodes of one UE and two tasks have no local training.
+    for name, lacking in (("hold", 0), ("all-server", 40), ("random", None)):
+        for suffix in (".json", ".parquet"):
+            config = {"num_ues": 1, "num_tasks": 2}
+            assert evaluate_command(name, "mec", config, 40, 3, tmp_path / f"out{suffix}") == 0
+        rows = parquet.read_table(tmp_path / "out.parquet")["local_retention"]
+        assert rows.null_count == lacking or (lacking is None and 0 < rows.null_count < 40)
+        means = json.loads((tmp_path / "out.json").read_text())["metrics"]
+        assert means["local_retention"]["mean"] == (
+            pytest.approx(rows.drop_null().to_numpy().mean()) if len(rows.drop_null()) else None
+        )
+        lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+        assert (lines["local_retention"] == "-") == (name == "all-server")
 
 
 def test_episodes_are_the_same_for_every_target_and_number_of_episodes():
@@ -131,10 +152,22 @@ def test_episodes_are_unseen_in_training():
 @pytest.mark.parametrize("name", ["plain", "shared", "in_turn", "turn_based"])
 def test_checkpoints_act_the_same_each_time(checkpoints, name):
     first, second = (evaluate(str(checkpoints[name]), None, {}, 4, 0, trust=True) for _ in range(2))
-    assert set(first) == METRICS
-    for metric in METRICS:
+    assert set(first) == ALL
+    for metric in ALL:
         assert len(first[metric]) == 4
         np.testing.assert_array_equal(first[metric], second[metric])
+
+
+@pytest.mark.ray
+def test_rllib_s_own_runner_may_meet_episodes_that_lack_a_metric(checkpoints):
+    """One UE and one task at a time, with drawn actions: about half of them on the server."""
+    one = {"num_ues": 3, "num_tasks": 1, "arrivals": {"probability": 0.3}}
+    path = str(checkpoints["turn_based"])
+    metrics = evaluate(path, None, one, 40, 0, trust=True, explore=True)
+    lacking = np.isnan(metrics["local_retention"])
+    assert 0 < lacking.sum() < 40
+    assert lacking[metrics["server_share"] == 1].all()
+    assert not lacking[metrics["server_share"] < 1].any()
 
 
 @pytest.mark.ray
@@ -203,7 +236,7 @@ def test_what_was_sampled_ahead_in_training_is_scored_by_episodes(ray_session, t
     algorithm = config.training(sample_ahead=1).build_algo()
     algorithm.save_to_path(str(tmp_path))
     algorithm.stop()
-    assert set(evaluate(str(tmp_path), None, {}, 2, 0, trust=True)) == METRICS
+    assert set(evaluate(str(tmp_path), None, {}, 2, 0, trust=True)) == ALL
 
 
 @pytest.mark.ray

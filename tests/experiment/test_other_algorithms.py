@@ -9,7 +9,7 @@ from rllib_mec.experiment.checkpoints.policies import trained_policy
 from rllib_mec.experiment.evaluate import evaluate, evaluate_command
 from rllib_mec.experiment.plan import prepare
 from rllib_mec.experiment.spec import make
-from rllib_mec.system import METRICS
+from rllib_mec.system import DECISIONS, METRICS
 
 TINY = {"num_ues": 3, "num_tasks": 5}
 
@@ -63,12 +63,12 @@ def train(ray_session):
 @pytest.mark.parametrize("name", FORMS)
 def test_training_and_evaluation_show_all_metrics(train, name, tmp_path, capsys):
     algorithm, results = train(name)
-    assert set(results["env_runners"]["episode_metrics"]) == set(METRICS)
+    assert set(results["env_runners"]["episode_metrics"]) == {*METRICS, *DECISIONS}
     algorithm.save_to_path(str(tmp_path / "checkpoint"))
     capsys.readouterr()
     assert evaluate_command(str(tmp_path / "checkpoint"), None, {}, 3, 0, None, trust=True) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(METRICS)
+    assert [line.split()[0] for line in lines] == [*METRICS, *DECISIONS]
 
 
 @pytest.mark.ray

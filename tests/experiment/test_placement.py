@@ -149,7 +149,6 @@ NODES = [Node("10.0.0.1", {"CPU": 4.0, "memory": 1e9}), Node("10.0.0.2", {"CPU":
 @pytest.fixture
 def no_autoscaler(monkeypatch):
     monkeypatch.setattr(resources, "has_autoscaler", lambda: False)
-    monkeypatch.setattr(interrupt, "requested", lambda: False)  # signals of other tests
 
 
 def test_a_cluster_that_is_large_enough_is_not_waited_for(no_autoscaler, capsys):

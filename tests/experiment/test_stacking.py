@@ -1,8 +1,5 @@
 """`seeds` and `stack` in a file: what they mean, and what is refused before anything runs."""
 
-import subprocess
-import sys
-
 import pytest
 
 from rllib_mec.errors import InputError
@@ -68,8 +65,8 @@ def test_what_is_refused(change, message):
         plan(**change)
 
 
-@pytest.mark.ray  # starts Ray: about 15 s
-def test_a_stack_from_the_command_line(tmp_path):
+@pytest.mark.ray
+def test_a_stack_from_the_command_line(ray_session, tmp_path, monkeypatch, rllib):
     (tmp_path / "f.yaml").write_text(
         """
 exp:
@@ -85,25 +82,16 @@ exp:
 """
     )
 
-    def rllib(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "rllib_mec.cli", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    done = rllib("train", "file", "f.yaml", "--num-cpus", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "HMPPO on mec, a stack of 2" in done.stdout
-    assert "128/128 steps  2 x " in done.stdout
+    monkeypatch.chdir(tmp_path)
+    status, printed, errors = rllib("train", "file", "f.yaml")
+    assert status == 0, errors
+    assert "HMPPO on mec, a stack of 2" in printed
+    assert "128/128 steps  2 x " in printed
     [checkpoint] = (tmp_path / "results" / "exp").glob("StackedTrial_*/checkpoint_000000")
     for name in ("seed_1", "seed_2"):
-        assert f"  {name}: reward " in done.stdout
-        assert f"rllib evaluate {checkpoint / name}" in done.stdout
-    whole = rllib("evaluate", str(checkpoint))
-    assert whole.returncode == 2
-    assert "expected a member of the stack, such as" in whole.stderr
-    assert rllib("evaluate", str(checkpoint / "seed_2"), "--episodes", "8").returncode == 0
+        assert f"  {name}: reward " in printed
+        assert f"rllib evaluate {checkpoint / name}" in printed
+    status, _, errors = rllib("evaluate", checkpoint)
+    assert status == 2
+    assert "expected a member of the stack, such as" in errors
+    assert rllib("evaluate", checkpoint / "seed_2", "--episodes", 8)[0] == 0

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import ray
 from pyarrow import parquet
 
 from rllib_mec.experiment.evaluate import evaluate
@@ -14,7 +16,7 @@ from rllib_mec.experiment.study.carry_out import carry_out
 from rllib_mec.experiment.study.results import CURVES_SCHEMA, RUNS_SCHEMA
 from rllib_mec.experiment.study.spec import make
 from rllib_mec.experiment.study.units import units_of
-from rllib_mec.system import METRICS
+from rllib_mec.system import DECISIONS, METRICS
 
 FORM = {
     "env": "mec",
@@ -56,9 +58,11 @@ def test_rows_are_those_of_evaluation(ray_session, tmp_path):
     ]
     checkpoint = tmp_path / "240" / "state" / "seed_5"
     values = evaluate(str(checkpoint), None, {"num_ues": 4}, 20, 7)
-    for name in METRICS:
-        assert done.runs[-1][name] == pytest.approx(values[name].mean())
-        assert done.runs[-1][f"{name}_se"] == pytest.approx(values[name].std(ddof=1) / 20**0.5)
+    for name in (*METRICS, *DECISIONS):
+        known = values[name][~np.isnan(values[name])]
+        assert done.runs[-1][name] == pytest.approx(known.mean())
+        error = known.std(ddof=1) / len(known) ** 0.5
+        assert done.runs[-1][f"{name}_se"] == pytest.approx(error)
     assert done.runs[0]["critic"] == "decision_point"
     assert {(point["seed"], point["steps"]) for point in done.curves} == {
         (seed, steps) for seed in (4, 5) for steps in range(40, 241, 40)
@@ -121,8 +125,8 @@ def study_in(folder, file, out):
     )
 
 
-@pytest.mark.ray  # starts Ray: about 20 s
-def test_only_what_is_missing_is_done(tmp_path):
+@pytest.mark.ray  # starts Ray: about 15 s
+def test_only_what_is_missing_is_done(tmp_path, monkeypatch, rllib):
     failing = {
         "run": "HMPPO",
         "config": {"callbacks_class": "failing_callbacks:Failing", "batched": True},
@@ -147,9 +151,10 @@ def test_only_what_is_missing_is_done(tmp_path):
 
     again = shared | {"variants": {"the same": {"run": "HMPPO"}}}
     file.write_text(json.dumps({"s": shared, "other": again}))
-    done = study_in(tmp_path, file, out)
-    assert done.returncode == 0, done.stderr
-    assert "3 units, 3 of them there already" in done.stdout
+    monkeypatch.setattr(ray, "init", pytest.fail)
+    status, printed, errors = rllib("study", file, "--out", out)
+    assert status == 0, errors
+    assert "3 units, 3 of them there already" in printed
     assert rows.stat().st_mtime_ns == before
     runs = parquet.read_table(out / "s" / "runs.parquet")
     assert runs.schema == RUNS_SCHEMA
@@ -162,4 +167,5 @@ def test_only_what_is_missing_is_done(tmp_path):
     about = json.loads((out / "s" / "study.json").read_text())
     assert about["name"] == "s"
     assert about["spec"]["seeds"] == [4, 5]
+    assert about["together"] == ["s", "other"]
     assert about["seconds"] > 0

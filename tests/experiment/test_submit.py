@@ -281,36 +281,53 @@ def version(number):
         (500, b"", "no Ray at http://127.0.0.1:"),
     ],
 )
-def test_a_server_that_is_not_the_right_one_is_one_line(status, body, message, answering, tmp_path):
-    assert message in refusal(answering(status, body), tmp_path)
+def test_a_server_that_is_not_the_right_one_is_one_line(status, body, message, answering, refusal):
+    assert message in refusal(answering(status, body))
 
 
-def refusal(address, home):
-    """The error at an address, in a process that knows of no token.
+ASKING = """
+import json, sys
+from rllib_mec.errors import InputError
+from rllib_mec.experiment import submit
+
+for line in sys.stdin:
+    try:
+        submit.connected(line.strip())
+        print("null", flush=True)
+    except InputError as error:
+        print(json.dumps(str(error)), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def refusal(tmp_path_factory):
+    """Returns a function that gives the error at an address, in a process that knows of no token.
 
     In this one, a Ray that was started before has decided whether there are tokens.
     """
     pytest.importorskip("aiohttp")
     env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    script = "import sys; from rllib_mec.experiment import submit; submit.connected(sys.argv[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", script, address],
-        env={**env, "HOME": str(home)},
-        capture_output=True,
+    home = str(tmp_path_factory.mktemp("home"))
+    asking = subprocess.Popen(
+        [sys.executable, "-c", ASKING],
+        env={**env, "HOME": home},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    *_, last = done.stderr.strip().splitlines()
-    assert last.startswith("rllib_mec.errors.InputError: "), done.stderr
-    return last
+
+    def ask(address):
+        print(address, file=asking.stdin, flush=True)
+        return json.loads(asking.stdout.readline())
+
+    yield ask
+    asking.communicate(timeout=60)
 
 
-def test_an_address_where_nobody_is_is_one_line(tmp_path):
-    nobody = refusal("http://127.0.0.1:1", tmp_path)
+def test_an_address_where_nobody_is_is_one_line(refusal):
+    nobody = refusal("http://127.0.0.1:1")
     assert "no Ray at http://127.0.0.1:1: nobody answers" in nobody
-    assert "--address head:6379: expected that of the cluster's das" in refusal(
-        "head:6379", tmp_path
-    )
+    assert "--address head:6379: expected that of the cluster's das" in refusal("head:6379")
 
 
 def test_tokens_are_named_as_ray_looks_for_them(monkeypatch, tmp_path):

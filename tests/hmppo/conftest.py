@@ -9,7 +9,7 @@ def impatient(monkeypatch):
     from rllib_mec.hmppo.sampling import watchdog
 
     monkeypatch.setattr(watchdog, "MOST_SECONDS_WITHOUT_A_SAMPLE", 0.0)
-    monkeypatch.setattr(watchdog, "PAUSE_S", 0.2)
+    monkeypatch.setattr(watchdog, "PAUSE_S", 0.01)
 
 
 @pytest.fixture

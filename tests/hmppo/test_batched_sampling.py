@@ -14,6 +14,7 @@ from rllib_mec.envs import BatchedMECEnv, MECEnv
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
+from rllib_mec.hmppo.sampling.callbacks import means
 from rllib_mec.hmppo.sampling.episode_runner import EpisodeEnvRunner
 from rllib_mec.hmppo.team_batch import TeamBatch
 from rllib_mec.registry import register
@@ -214,6 +215,15 @@ def test_custom_metrics_of_all_episodes():
     assert results["worst_delay_min"].peek() > results["episode_metrics"]["total_delay_min"].peek()
 
 
+def test_episodes_that_lack_a_metric_do_not_count():
+    reported = {
+        "every": np.array([1.0, 2.0, 6.0]),
+        "some": np.array([np.nan, 2.0, 4.0]),
+        "none": np.full(3, np.nan),
+    }
+    assert means(reported) == {"every": 3.0, "some": 3.0}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -251,9 +261,23 @@ def test_environments_without_a_batched_form_of_their_own_are_sampled_by_episode
         toy_config("other-reward", {}, batched=True).validate()
 
 
+LONG = pytest.mark.cluster  # each of their processes takes seconds to start
+
+
 @pytest.mark.ray
-@pytest.mark.parametrize("learners", [0, 1, 2])
-@pytest.mark.parametrize("runners", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("runners", "learners"),
+    [
+        (0, 0),
+        (0, 1),
+        (1, 2),
+        (2, 0),
+        *(
+            pytest.param(*numbers, marks=LONG)
+            for numbers in [(0, 2), (1, 0), (1, 1), (2, 1), (2, 2)]
+        ),
+    ],
+)
 def test_training_with_runners_and_learners(build, runners, learners):
     """Rows are as many as configured, in one object a runner, and learners stay equal."""
     made = config(train_batch_size_per_learner=64, minibatch_size=32)

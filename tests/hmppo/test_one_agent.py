@@ -12,7 +12,7 @@ from rllib_mec.hmppo.config import module_of_agent
 from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.critic import CRITICS
 from rllib_mec.hmppo.stacked import StackedTraining
-from rllib_mec.system import METRICS, Scenario
+from rllib_mec.system import DECISIONS, METRICS, Scenario
 
 ENV = {"num_ues": 2, "num_tasks": 8, "single_agent": True}
 
@@ -31,7 +31,7 @@ def test_every_critic_trains(build, critic, entity_shared):
     own = "orchestrator_critic" if critic == "separate" else "central_critic"
     assert set(results["learners"]) == {ORCHESTRATOR, own, "__all_modules__"}
     assert np.isfinite(results["learners"][own]["vf_loss"])
-    assert set(results["env_runners"]["episode_metrics"]) == set(METRICS)
+    assert set(results["env_runners"]["episode_metrics"]) == {*METRICS, *DECISIONS}
 
 
 @pytest.mark.ray

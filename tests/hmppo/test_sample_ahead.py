@@ -14,6 +14,7 @@ from ray.rllib.connectors.connector_v2 import ConnectorV2
 from toy_teams import toy_config
 
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
+from rllib_mec.hmppo.sampling import watchdog
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
 from rllib_mec.hmppo.team_batch import TeamBatch
 
@@ -258,6 +259,8 @@ def test_ten_iterations_without_a_sample_are_an_error(build, impatient, monkeypa
     algorithm = build(config(runners=1))
     algorithm.train()
     monkeypatch.setattr(algorithm.env_runner_group, "fetch_ready_async_reqs", lambda **kwargs: [])
+    # The runners have nothing to say, as they sample well, and would be asked again until then.
+    monkeypatch.setattr(watchdog, "SECONDS_TO_SAY_WHY", 1.0)
     for _ in range(9):
         algorithm.train()
     with pytest.raises(RuntimeError, match=r"10 iterations and \d+ s without a sample"):

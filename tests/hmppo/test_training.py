@@ -150,9 +150,8 @@ def test_evaluation_plays_without_exploring(build):
 @pytest.mark.parametrize(
     ("observation_filter", "training"),
     [
-        ("MeanStdFilter", {}),
         ("NoFilter", {"critic": "separate", "update": "sequential"}),
-        ("NoFilter", {"entity_shared": True, "case_head": "autoregressive"}),
+        ("MeanStdFilter", {"entity_shared": True, "case_head": "autoregressive"}),
     ],
 )
 def test_two_learners_stay_equal(build, observation_filter, training):

@@ -118,6 +118,7 @@ def train_on(algorithm):
 @pytest.fixture
 def very_impatient(impatient, monkeypatch):
     """Every empty iteration starts a runner again, which takes seconds."""
+    monkeypatch.setattr(watchdog, "PAUSE_S", 0.2)
     monkeypatch.setattr(watchdog, "MAX_EMPTY_ITERATIONS", 3)
     monkeypatch.setattr(watchdog, "SECONDS_TO_SAY_WHY", 10.0)
 

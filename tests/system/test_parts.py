@@ -142,6 +142,8 @@ def test_a_ue_without_a_task_does_nothing():
     assert outcome.cached.tolist() == CACHED.tolist()
     assert outcome.perplexity[0, [1, 3]].tolist() == [0.0, 0.0]
     assert outcome.energy_kj[0, [1, 3]].tolist() == [0.0, 0.0]
+    assert outcome.server.tolist() == [[True, False, False, False]]
+    assert outcome.retention.tolist() == [[0.0, 0.0, 0.5, 0.0]]
     assert outcome.mean_perplexity == pytest.approx(outcome.perplexity.sum(axis=-1) / 4)
 
 
@@ -152,6 +154,39 @@ def test_the_metric_perplexity_is_the_mean_over_tasks():
     while not simulator.done:
         simulator.step(np.ones((5, 3), bool), np.full((5, 3), 0.5))
     assert simulator.episode_metrics()["perplexity"] == pytest.approx(np.full(5, 28.0))
+
+
+@pytest.mark.parametrize("num_served", [0, 1, 3])
+def test_decisions_are_shares_and_means_of_tasks(num_served):
+    scenario = Scenario(num_ues=3, num_tasks=20, arrivals=PARTS["arrivals"]())
+    simulator = Simulator(scenario, 5)
+    simulator.reset(0)
+    server = np.tile(np.arange(3) < num_served, (5, 1))
+    tasks = np.zeros((5, 3))
+    while not simulator.done:
+        tasks += simulator.tasks.active
+        simulator.step(server, np.full((5, 3), 0.5))
+    assert len(np.unique(tasks)) > 1
+    metrics = simulator.episode_metrics()
+    share = tasks[:, :num_served].sum(axis=1) / tasks.sum(axis=1)
+    np.testing.assert_array_equal(metrics["server_share"], share)
+    trained = np.full(5, 0.5 if num_served < 3 else np.nan)
+    np.testing.assert_array_equal(metrics["local_retention"], trained)
+
+
+def test_an_empty_battery_counts_as_the_server():
+    # A local training would take 0.5 * 10.8 TFLOP at 1e6 kJ each.
+    parts = {
+        "compute": {"tokens": [1e3, 1e3]},
+        "energy": {"joule_per_tflop": 1e9, "battery_kj": [10.0, 10.0]},
+    }
+    simulator = Simulator(Scenario.of("published", num_ues=2, num_tasks=3, **parts))
+    simulator.reset(0)
+    while not simulator.done:
+        simulator.step(np.zeros((1, 2), bool), np.full((1, 2), 0.5))
+    metrics = simulator.episode_metrics()
+    assert metrics["server_share"].tolist() == [1.0]
+    assert np.isnan(metrics["local_retention"]).all()
 
 
 # What was measured before there were any parts, to the last digit.
@@ -176,7 +211,8 @@ def test_field_with_its_parts_off_is_published_number_for_number():
     constants = {k: v for k, v in published.to_dict().items() if k not in PARTS}
     off = Scenario.of({"base": "field", **constants, **OFF})
     assert off == published
-    assert {name: values.tolist() for name, values in played(off).items()} == PUBLISHED
+    metrics = played(off)
+    assert {name: metrics[name].tolist() for name in PUBLISHED} == PUBLISHED
 
 
 def test_parts_that_change_nothing_leave_every_number():

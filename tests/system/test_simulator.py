@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rllib_mec.errors import InputError
-from rllib_mec.system import METRICS, Scenario, Simulator
+from rllib_mec.system import DECISIONS, METRICS, Scenario, Simulator
 
 SMALL = Scenario(num_ues=3, num_tasks=4)
 
@@ -43,14 +43,16 @@ def test_reset_forgets_the_cache_and_the_sums():
     simulator.reset()
     assert not simulator.cached.any()
     assert simulator.t == 0
-    assert all(not metric.any() for metric in simulator.episode_metrics().values())
+    metrics = simulator.episode_metrics()
+    assert not any(metrics[name].any() for name in METRICS)
+    assert all(np.isnan(metrics[name]).all() for name in DECISIONS)
 
 
 def test_episode_metrics_are_the_sums_and_means_of_the_outcomes():
     simulator = Simulator(SMALL, 2)
     outcomes = play(simulator, 0)
     metrics = simulator.episode_metrics()
-    assert tuple(metrics) == METRICS
+    assert tuple(metrics) == (*METRICS, *DECISIONS)
     assert metrics["reward"] == pytest.approx(sum(o.reward for o in outcomes))
     assert metrics["total_delay_min"] == pytest.approx(sum(o.system_delay_s for o in outcomes) / 60)
     assert metrics["perplexity"] == pytest.approx(
@@ -59,6 +61,34 @@ def test_episode_metrics_are_the_sums_and_means_of_the_outcomes():
     assert metrics["emulator_changes"].tolist() == [
         sum(o.downloads[env].sum() for o in outcomes) for env in range(2)
     ]
+
+
+def test_what_two_ues_decided():
+    """Two episodes: in the first 1 of 4 tasks on the server, in the second all of them."""
+    simulator = Simulator(Scenario(num_ues=2, num_tasks=2), 2)
+    simulator.reset(0)
+    everything = [True, True]
+    simulator.step(np.array([[False, True], everything]), np.array([[0.2, 0.3], [0.5, 0.5]]))
+    metrics = simulator.episode_metrics()
+    assert metrics["server_share"].tolist() == [0.5, 1.0]
+    assert metrics["local_retention"][0] == 0.2
+    simulator.step(np.array([[False, False], everything]), np.array([[0.8, 0.5], [0.5, 0.5]]))
+    metrics = simulator.episode_metrics()
+    assert metrics["server_share"].tolist() == [0.25, 1.0]
+    # 0.2, 0.8 and 0.5; the 0.3 is of a task that went to the server.
+    assert metrics["local_retention"][0] == pytest.approx(0.5)
+    assert np.isnan(metrics["local_retention"][1])
+
+
+def test_decisions_are_those_that_were_carried_out():
+    """A UE that keeps its emulator trains with that one, whatever retention it says."""
+    simulator = Simulator(Scenario(num_ues=2, emulator_action="keep_or_retention"))
+    simulator.reset(0)
+    local, keep = np.zeros((1, 2), bool), np.array([[True, False]])
+    simulator.step(local, np.array([[0.4, 0.4]]), ~keep & keep)
+    outcome = simulator.step(local, np.array([[0.8, 0.8]]), keep)
+    assert outcome.retention.tolist() == [[0.4, 0.8]]
+    assert simulator.episode_metrics()["local_retention"] == pytest.approx([0.5])
 
 
 def test_metrics_of_a_running_episode_are_those_so_far():

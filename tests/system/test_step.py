@@ -56,6 +56,7 @@ def test_step_worked_by_hand():
     assert outcome.perplexity == pytest.approx(np.array([[21.0, 20.322, 22.2]]))
     assert outcome.mean_perplexity == pytest.approx([21.174])
     assert outcome.downloads.tolist() == [[False, True, False]]
+    assert outcome.retention.tolist() == [[0.0, 0.8, 0.5]]
     assert outcome.cached.tolist() == [[0.3, 0.8, 0.5]]
     # -0.0956 * 21.174 - 0.001277 * 283.379418 = -2.024234 - 0.361876
     assert outcome.reward == pytest.approx([-2.386110], rel=1e-6)

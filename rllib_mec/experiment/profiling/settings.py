@@ -116,7 +116,7 @@ class Settings:
         about: dict[str, Any] = {
             "model": foundation.name,
             "weights": digest_of(foundation.model.state_dict()),
-            "layers": len(self.tuning.adapter.middle(foundation.model)),
+            "middle_layers": len(self.tuning.adapter.middle(foundation.model)),
             "tuning": dataclasses.asdict(self.tuning),
             "length": self.length_of(foundation),
             "validation": self.validation,

@@ -98,6 +98,26 @@ def lines(profile: Profile) -> Iterator[str]:
     yield f"factors of the tasks on the perplexity of the server: {', '.join(words)}"
 
 
+def markdown(profile: Profile, compression: str) -> str:
+    """Returns a table of plug-in / tuned emulator's perplexities, means over seeds, as Markdown."""
+    tasks = profile.tasks
+    curves = {task: points(profile, task, compression) for task in tasks}
+    lines = [
+        "| retention | kept layers | emulator, MB | " + " | ".join(tasks) + " |",
+        "| --- | --- | --- | " + " | ".join("---" for _ in tasks) + " |",
+    ]
+    for each in zip(*curves.values(), strict=True):
+        row = each[0].row
+        cells = [f"{point.plug_in[1]:.2f} / {point.tuned[1]:.2f}" for point in each]
+        size = f"{row.emulator_bytes / 1e6:.2f}"
+        lines.append(
+            f"| {each[0].retention:.3g} | {row.kept_layers} | {size} | {' | '.join(cells)} |"
+        )
+    cells = [f"{full(profile, task)[1]:.2f}" for task in tasks]
+    lines.append(f"| full fine-tuning | - | - | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _words(values: tuple[float, float, float]) -> str:
     low, mean, high = values
     return f"{mean:.2f} ({low:.2f} to {high:.2f})"

@@ -10,7 +10,7 @@ import click
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.report import figures
-from rllib_mec.experiment.report.field import field_table, is_field
+from rllib_mec.experiment.report.field import field_tables, is_field
 from rllib_mec.experiment.report.markdown import field_markdown, further_markdown, markdown
 from rllib_mec.experiment.report.page import page
 from rllib_mec.experiment.report.results import Study, read_study
@@ -44,7 +44,8 @@ def report_files(studies: Sequence[Study]) -> dict[str, bytes]:
     """Returns the report's files by name; the same studies give the same bytes.
 
     The study that is called MAIN, or else the first, gives Table I and the figures. Those of the
-    scenario ``field`` have tables of their own, each in a JSON file by the study's name.
+    scenario ``field`` have tables of their own, the main one, too, each in a JSON file by the
+    study's name.
 
     Raises:
         InputError: no studies, two of the same name, or none with training curves to draw.
@@ -61,7 +62,7 @@ def report_files(studies: Sequence[Study]) -> dict[str, bytes]:
     table = make_table(main, with_paper=True)
     others = [study for study in studies if study is not main]
     further = [make_table(study) for study in others if not is_field(study)]
-    fields = [field_table(study) for study in others if is_field(study)]
+    fields = field_tables(studies)
     drawings = figures.draw(table)
     return {
         "table1.json": _json(table.to_dict()),

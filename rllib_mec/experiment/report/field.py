@@ -7,14 +7,15 @@ information. What a critic is worth is the difference to IPPO, with an interval.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from rllib_mec.experiment.report.results import Run, Study
+from rllib_mec.experiment.report.decisions import comparisons, decision_rows
+from rllib_mec.experiment.report.policies import Group, Groups, groups_of, interval, mean, values
+from rllib_mec.experiment.report.results import Study
+from rllib_mec.experiment.report.statistics import welch_difference
 from rllib_mec.experiment.study.results import BOUND, EXPLORED, TRAINED
 
 FIXED = ("all-server", "hold")
@@ -37,6 +38,17 @@ def is_field(study: Study) -> bool:
     return bool(names & set(FULL_INFORMATION)) and bool(names & set(FIXED))
 
 
+def field_tables(studies: Sequence[Study]) -> list[dict[str, Any]]:
+    """Returns the tables of those studies that are of ``field``, as JSON holds them.
+
+    ``compared`` holds what :func:`~rllib_mec.experiment.report.decisions.comparisons` says about
+    the studies that are compared with this one.
+    """
+    own = [study for study in studies if is_field(study)]
+    compared = comparisons(own)
+    return [{**field_table(study), "compared": compared.get(study.name, [])} for study in own]
+
+
 def field_table(study: Study) -> dict[str, Any]:
     """Returns the table as JSON holds it.
 
@@ -45,29 +57,33 @@ def field_table(study: Study) -> dict[str, Any]:
     and else over episodes; ``gap_closed``, for trained policies the share of the gap from the best
     fixed policy to greedy with full information, and ``bound_closed``, to the oracle's bound;
     ``differences``: of variants "HMPPO" and "IPPO", or of each pair "SETTING: HMPPO" and "SETTING:
-    IPPO", HMPPO's reward less IPPO's (Welch's interval).
+    IPPO", HMPPO's reward less IPPO's (Welch's interval). ``decisions``: see
+    :func:`~rllib_mec.experiment.report.decisions.decision_rows`.
     """
-    groups: dict[tuple[str, int], list[Run]] = {}
-    for run in study.runs:
-        groups.setdefault((run.variant, run.num_ues), []).append(run)
-    rows = []
+    groups = groups_of(study)
+    rows, decisions = [], []
     for num_ues in sorted({ues for _, ues in groups}):
         own = [group for (_, ues), group in groups.items() if ues == num_ues]
+        own.sort(key=lambda group: mean(group, "reward"))
         rows += _rows(own)
+        decisions += decision_rows(own)
     return {
         "study": study.name,
         "command": study.origin.command,
         "versions": study.origin.versions,
         "rows": rows,
         "differences": _differences(groups),
+        "decisions": decisions,
     }
 
 
-def _rows(groups: Sequence[Sequence[Run]]) -> list[Row]:
-    means = {group[0].algorithm: _mean(group) for group in groups if group[0].kind != TRAINED}
+def _rows(groups: Sequence[Group]) -> list[Row]:
+    means = {
+        group[0].algorithm: mean(group, "reward") for group in groups if group[0].kind != TRAINED
+    }
     fixed = max((means[name] for name in FIXED if name in means), default=None)
     full = next((means[name] for name in FULL_INFORMATION if name in means), None)
-    bound = next((_mean(group) for group in groups if group[0].kind == BOUND), None)
+    bound = next((mean(group, "reward") for group in groups if group[0].kind == BOUND), None)
     rows = []
     for group in groups:
         first = group[0]
@@ -80,48 +96,25 @@ def _rows(groups: Sequence[Sequence[Run]]) -> list[Row]:
                 "critic": first.critic,
                 "seeds": len(group) if is_trained else None,
                 "episodes": first.episodes,
-                "reward": {"mean": _mean(group), "ci95": _interval(group)},
+                "reward": {"mean": mean(group, "reward"), "ci95": interval(group, "reward")},
                 "gap_closed": _share(group, fixed, full),
                 "bound_closed": _share(group, fixed, bound),
             }
         )
-    return sorted(rows, key=lambda row: row["reward"]["mean"])
+    return rows
 
 
-def _rewards(group: Sequence[Run]) -> list[float]:
-    return [reward for run in group if (reward := run.means["reward"]) is not None]
-
-
-def _mean(group: Sequence[Run]) -> float:
-    return float(np.mean(_rewards(group)))
-
-
-def _interval(group: Sequence[Run]) -> list[float] | None:
-    """The 95 % interval: over seeds of what is trained, else over episodes."""
-    mean, first = _mean(group), group[0]
-    if first.kind == TRAINED:
-        if len(group) < 2:
-            return None
-        error = stats.sem(_rewards(group))
-        half = float(stats.t.ppf(0.975, len(group) - 1) * error)
-    elif first.errors["reward"] is None:
-        return None
-    else:
-        half = 1.96 * first.errors["reward"]
-    return [mean - half, mean + half]
-
-
-def _share(group: Sequence[Run], low: float | None, high: float | None) -> Row | None:
+def _share(group: Group, low: float | None, high: float | None) -> Row | None:
     """What share of the way from ``low`` to ``high`` a trained policy goes, over its seeds."""
     if group[0].kind != TRAINED or low is None or high is None or high <= low:
         return None
-    shares = [(reward - low) / (high - low) for reward in _rewards(group)]
-    interval = _interval(group)
-    ends = None if interval is None else [(end - low) / (high - low) for end in interval]
+    shares = [(reward - low) / (high - low) for reward in values(group, "reward")]
+    limits = interval(group, "reward")
+    ends = None if limits is None else [(end - low) / (high - low) for end in limits]
     return {"mean": float(np.mean(shares)), "ci95": ends, "worst": min(shares)}
 
 
-def _differences(groups: dict[tuple[str, int], list[Run]]) -> list[Row]:
+def _differences(groups: Groups) -> list[Row]:
     """HMPPO less IPPO in each setting that has both."""
     differences = []
     for (variant, num_ues), ours in groups.items():
@@ -129,28 +122,16 @@ def _differences(groups: dict[tuple[str, int], list[Run]]) -> list[Row]:
         theirs = groups.get((f"{setting}{separator}IPPO", num_ues))
         if theirs is None or not name.startswith("HMPPO") or name.endswith(EXPLORED):
             continue
-        x, y = _rewards(ours), _rewards(theirs)
+        x, y = values(ours, "reward"), values(theirs, "reward")
+        difference = welch_difference(x, y)
         differences.append(
             {
                 "setting": setting,
                 "num_ues": num_ues,
                 "policy": name,
                 "seeds": [len(x), len(y)],
-                "difference": float(np.mean(x) - np.mean(y)),
-                "ci95": _welch(x, y),
+                "difference": difference["mean"],
+                "ci95": difference["ci95"],
             }
         )
     return differences
-
-
-def _welch(x: Sequence[float], y: Sequence[float]) -> list[float] | None:
-    """The 95 % interval of the difference of two means of unlike variances."""
-    if min(len(x), len(y)) < 2:
-        return None
-    a, b = (float(np.var(values, ddof=1)) / len(values) for values in (x, y))
-    difference = float(np.mean(x) - np.mean(y))
-    if a + b == 0:
-        return [difference, difference]
-    degrees = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
-    half = float(stats.t.ppf(0.975, degrees)) * math.sqrt(a + b)
-    return [difference - half, difference + half]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rllib_mec.experiment.report import wording
+from rllib_mec.experiment.report import field_wording, wording
 from rllib_mec.experiment.report.table import Row, Table, is_zero_shot
 
 COLUMNS = (
@@ -88,14 +88,10 @@ def field_markdown(fields: Sequence[Mapping[str, Any]]) -> str:
     """Returns the tables of the scenario ``field``, one behind the other."""
     lines = []
     for field in fields:
-        for name, columns, rows in (
-            (field["study"], wording.FIELD_COLUMNS, field["rows"]),
-            (f"{field['study']}, HMPPO less IPPO", wording.CRITIC_COLUMNS, field["differences"]),
-        ):
-            if rows:
-                heads = [label for label, _ in columns]
-                lines += [f"{name}:", "", _line(heads), _line("---" for _ in heads)]
-                lines += [*(_line(cell(row) for _, cell in columns) for row in rows), ""]
+        for name, columns, rows in field_wording.field_tables(field):
+            heads = [label for label, _ in columns]
+            lines += [f"{name}:", "", _line(heads), _line("---" for _ in heads)]
+            lines += [*(_line(cell(row) for _, cell in columns) for row in rows), ""]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rllib_mec.experiment.progress import duration
-from rllib_mec.experiment.report import figures, paper, wording
+from rllib_mec.experiment.report import field_wording, figures, paper, wording
 from rllib_mec.experiment.report.markdown import headline
 from rllib_mec.experiment.report.results import Study
 from rllib_mec.experiment.report.table import Row, Table, is_zero_shot
@@ -152,25 +152,19 @@ def _zero_shot(table: Table) -> list[str]:
 
 
 def _field(field: Mapping[str, Any]) -> list[str]:
-    """A study of the scenario ``field``: its policies, and what the critics differ by."""
-    rows = field["rows"]
-    tables = [
-        _table(
-            [label for label, _ in wording.FIELD_COLUMNS],
-            [[cell(row) for _, cell in wording.FIELD_COLUMNS] for row in rows],
-            text=(1, 2),
-            groups=[row["num_ues"] for row in rows],
-        )
-    ]
-    if field["differences"]:
-        cells = [[cell(row) for _, cell in wording.CRITIC_COLUMNS] for row in field["differences"]]
-        heads = [label for label, _ in wording.CRITIC_COLUMNS]
-        tables.append(_table(heads, cells, text=(0, 2)))
-    return [
-        f"<h2>Field: {html.escape(field['study'])}</h2>",
-        _p(wording.FIELD_METHOD),
-        *tables,
-    ]
+    """A study of the scenario ``field``: its policies, what critics differ by, what they decide."""
+    parts = [f"<h2>Field: {html.escape(field['study'])}</h2>", _p(field_wording.FIELD_METHOD)]
+    if field["decisions"]:
+        parts.append(_p(field_wording.DECISIONS_METHOD))
+    for name, columns, rows in field_wording.field_tables(field):
+        heads = [label for label, _ in columns]
+        words = [
+            heads.index(head) for head in ("study", "setting", "policy", "kind") if head in heads
+        ]
+        cells = [[cell(row) for _, cell in columns] for row in rows]
+        groups = [row["num_ues"] for row in rows]
+        parts.append(_table(heads, cells, text=words, groups=groups, caption=name))
+    return parts
 
 
 def _further(table: Table) -> list[str]:

@@ -24,11 +24,12 @@ from rllib_mec.experiment.study.results import (
     CURVES,
     CURVES_SCHEMA,
     KINDS,
+    LATER,
     RUNS,
     RUNS_SCHEMA,
     TRAINED,
 )
-from rllib_mec.system import METRICS
+from rllib_mec.system import DECISIONS, METRICS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Run:
         :data:`~rllib_mec.experiment.study.results.KINDS`.
     trained_ues, seed, steps: of the training; None where nothing was trained.
     episodes: unseen episodes of the evaluation.
-    means, errors: mean over the episodes and its standard error for each of METRICS; None where
-        the metric does not exist.
+    means, errors: mean over the episodes and its standard error for each of METRICS and DECISIONS;
+        None where the metric does not exist.
     """
 
     variant: str
@@ -74,7 +75,8 @@ class Curve:
 class Origin(pydantic.BaseModel):
     """``study.json``: how the results came about.
 
-    seconds: that the units took, summed up, None if unknown. steps: of each training.
+    seconds: that the units took, summed up, None if unknown. steps: of each training. together: the
+    studies of the same file, in its order; none known of older results.
     """
 
     model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
@@ -85,6 +87,7 @@ class Origin(pydantic.BaseModel):
     steps: int
     versions: dict[str, str]
     spec: dict[str, Any]
+    together: list[str] = []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +136,10 @@ def _read_origin(file: Path) -> Origin:
 
 
 def _rows(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
-    """Reads the columns of ``schema``; all numbers in them are finite."""
+    """Reads the columns of ``schema``; all numbers in them are finite.
+
+    Null stands for what older results lack.
+    """
     try:
         table = parquet.ParquetFile(file).read()
     except (pa.ArrowException, OSError) as error:
@@ -141,6 +147,9 @@ def _rows(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
         raise InputError(f"{file}: expected a Parquet file: {reason}") from None
     for field in schema:
         if field.name not in table.column_names:
+            if field.name in LATER:
+                table = table.append_column(field, pa.nulls(len(table), field.type))
+                continue
             raise InputError(f"{file}: expected a column {field.name} ({field.type})")
         column = table[field.name]
         if column.null_count and not field.nullable:
@@ -165,8 +174,8 @@ def _runs(file: Path) -> list[Run]:
             raise InputError(f"{file}: kind {row['kind']!r}: expected one of {', '.join(KINDS)}")
         if row["kind"] == TRAINED and None in (row["seed"], row["trained_ues"]):
             raise InputError(f"{file}: {row['variant']}: expected seed and trained_ues of trained")
-        means = {metric: row[metric] for metric in METRICS}
-        errors = {metric: row[f"{metric}_se"] for metric in METRICS}
+        means = {metric: row[metric] for metric in (*METRICS, *DECISIONS)}
+        errors = {metric: row[f"{metric}_se"] for metric in (*METRICS, *DECISIONS)}
         runs.append(Run(**{name: row[name] for name in names}, means=means, errors=errors))
     if not runs:
         raise InputError(f"{file}: expected at least one row")

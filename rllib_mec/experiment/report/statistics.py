@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,35 @@ def improvement_interval(x: Values, y: Values) -> list[float] | None:
 def normal_interval(mean: float, error: float | None) -> list[float] | None:
     """Returns the 95 % interval of a mean over many episodes with that standard error."""
     return None if error is None else [mean - 1.96 * error, mean + 1.96 * error]
+
+
+def mean_interval(values: Values) -> list[float] | None:
+    """Returns Student's 95 % interval of the mean over seeds, (S,); None of a single seed.
+
+    >>> [round(end, 3) for end in mean_interval([1.0, 2.0, 3.0])]
+    [-0.484, 4.484]
+    """
+    if len(values) < 2:
+        return None
+    mean = float(np.mean(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return [mean - half, mean + half]
+
+
+def welch_difference(x: Values, y: Values) -> dict[str, Any]:
+    """Returns ``mean`` and ``ci95`` of the difference of the means of x, (S,), and y, (T,).
+
+    The 95 % interval is Welch's, for unlike variances; None where one has a single seed.
+    """
+    difference = float(np.mean(x) - np.mean(y))
+    if min(len(x), len(y)) < 2:
+        return {"mean": difference, "ci95": None}
+    a, b = (float(np.var(values, ddof=1)) / len(values) for values in (x, y))
+    if a + b == 0:
+        return {"mean": difference, "ci95": [difference, difference]}
+    degrees = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
+    half = float(stats.t.ppf(0.975, degrees)) * math.sqrt(a + b)
+    return {"mean": difference, "ci95": [difference - half, difference + half]}
 
 
 def normalised(

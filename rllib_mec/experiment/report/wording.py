@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rllib_mec.experiment.report import paper
@@ -17,9 +17,18 @@ LABELS = {
     "total_delay_min": "delay, min",
     "perplexity": "perplexity",
     "emulator_changes": "emulator changes",
+    "server_share": "server share",
+    "local_retention": "local retention",
 }
 
-DIGITS = {"reward": 2, "total_delay_min": 1, "perplexity": 2, "emulator_changes": 1}
+DIGITS = {
+    "reward": 2,
+    "total_delay_min": 1,
+    "perplexity": 2,
+    "emulator_changes": 1,
+    "server_share": 3,
+    "local_retention": 3,
+}
 
 METHODS = (
     "Trained rows: the interquartile mean (IQM) over training seeds, each seed evaluated with "
@@ -51,15 +60,6 @@ UNREACHABLE = (
 """Why the paper's trained rows stand beside ours and are no goal."""
 
 
-FIELD_METHOD = (
-    "Rewards are means, of trained policies over seeds (in brackets Student's 95 % interval over "
-    "seeds), of others over episodes. The gap is that from the best fixed policy to greedy with "
-    "full information, the bound's that to the oracle's bound; shares above 1 go beyond. "
-    '"Explored": the trained policy draws its actions instead of taking the most probable ones.'
-)
-"""How the tables of the scenario ``field`` are computed."""
-
-
 def number(value: float | None, digits: int) -> str:
     """Returns "1,172.45", or a dash for what there is not.
 
@@ -72,6 +72,11 @@ def number(value: float | None, digits: int) -> str:
     return f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
+def in_brackets(bounds: Sequence[float] | None, digits: int) -> str:
+    """Returns " [0.25, 0.75]", or nothing where there is no interval."""
+    return "" if bounds is None else f" [{', '.join(number(b, digits) for b in bounds)}]"
+
+
 def with_interval(entry: Row | None, digits: int) -> str:
     """Returns "-103.15 [-103.22, -103.09]".
 
@@ -80,7 +85,7 @@ def with_interval(entry: Row | None, digits: int) -> str:
     """
     if entry is None:
         return NOTHING
-    return number(entry["iqm"], digits) + _interval(entry["ci95"], digits)
+    return number(entry["iqm"], digits) + in_brackets(entry["ci95"], digits)
 
 
 def score(row: Row) -> str:
@@ -105,10 +110,6 @@ def steps_to_good(row: Row) -> str:
 def answers(table: Table) -> list[str]:
     """Returns what a table says, a sentence each."""
     return [*_reached(table), *_improvements(table), *_margins(table), *_unscored(table)]
-
-
-def _interval(bounds: Sequence[float] | None, digits: int) -> str:
-    return "" if bounds is None else f" [{', '.join(number(b, digits) for b in bounds)}]"
 
 
 def _reached(table: Table) -> list[str]:
@@ -138,7 +139,7 @@ def _improvements(table: Table) -> list[str]:
             found.setdefault(verdict(pair), []).append(pair)
         parts = [
             f"{word} with {_ues(same)}: "
-            + "; ".join(number(p["probability"], 2) + _interval(p["ci95"], 2) for p in same)
+            + "; ".join(number(p["probability"], 2) + in_brackets(p["ci95"], 2) for p in same)
             for word, same in found.items()
         ]
         lines.append(
@@ -207,37 +208,3 @@ def _ues(rows: Sequence[dict[str, Any]]) -> str:
         for row in rows
     ]
     return f"{', '.join(named)} UEs"
-
-
-def _share(entry: Row | None) -> str:
-    """Returns "0.97 [0.95, 0.98] / 0.93", the worst seed last."""
-    if entry is None:
-        return NOTHING
-    return f"{number(entry['mean'], 3)}{_interval(entry['ci95'], 3)} / {number(entry['worst'], 3)}"
-
-
-FIELD_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
-    ("UEs", lambda row: str(row["num_ues"])),
-    ("policy", lambda row: row["policy"]),
-    ("kind", lambda row: row["kind"]),
-    ("seeds", lambda row: number(row["seeds"], 0)),
-    (
-        "reward [95 %]",
-        lambda row: number(row["reward"]["mean"], 2) + _interval(row["reward"]["ci95"], 2),
-    ),
-    ("gap closed [95 %] / worst", lambda row: _share(row["gap_closed"])),
-    ("to the bound [95 %] / worst", lambda row: _share(row["bound_closed"])),
-)
-"""Heads and cells of the table of a study of ``field``."""
-
-CRITIC_COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
-    ("setting", lambda row: row["setting"] or NOTHING),
-    ("UEs", lambda row: str(row["num_ues"])),
-    ("policy", lambda row: row["policy"]),
-    ("seeds", lambda row: " / ".join(map(str, row["seeds"]))),
-    (
-        "reward less IPPO's [95 %]",
-        lambda row: number(row["difference"], 2) + _interval(row["ci95"], 2),
-    ),
-)
-"""Heads and cells of what HMPPO has over IPPO."""

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from rllib_mec.system import METRICS
+from rllib_mec.system import DECISIONS, METRICS
 
 RUNS, CURVES, ABOUT = "runs.parquet", "curves.parquet", "study.json"
 """Files of a study's directory."""
@@ -28,6 +29,11 @@ def _column(name: str, kind: pyarrow.DataType, always: bool = False) -> pyarrow.
     """Returns a column, and whether it always holds a value."""
     return pyarrow.field(name, kind, nullable=not always)
 
+
+_LATER = [_column(name, pyarrow.float64()) for m in DECISIONS for name in (m, f"{m}_se")]
+
+LATER = frozenset(field.name for field in _LATER)
+"""Columns of ``runs.parquet`` that older results lack, which is as if they held null."""
 
 _WHAT = (
     _column("study", pyarrow.string(), always=True),
@@ -47,13 +53,15 @@ RUNS_SCHEMA = pyarrow.schema(
         _column("episodes", pyarrow.int32(), always=True),
         *(_column(name, pyarrow.float64(), always=name == "reward") for name in METRICS),
         *(_column(f"{name}_se", pyarrow.float64()) for name in METRICS),
+        *_LATER,
     ]
 )
 """``runs.parquet``: a policy evaluated on a number of UEs.
 
 kind: one of :data:`KINDS`; ``trained_ues``, ``seed`` and ``steps`` are of what is trained.
 Metrics are means over ``episodes`` episodes that no training sees, and with ``_se`` the standard
-errors of these means; null where there is none: a bound has only a reward.
+errors of these means; null where there is none: a bound has only a reward, who sends all to the
+server no retention. Episodes that lack a metric do not count in its mean.
 """
 
 CURVES_SCHEMA = pyarrow.schema(
@@ -78,13 +86,15 @@ def summary(values: dict[str, Any]) -> Row:
     """Returns the columns of metrics: means over episodes and their standard errors.
 
     Args:
-        values: by name, (episodes,) each.
+        values: by name, (episodes,) each, NaN for an episode that lacks the metric.
     """
     row: Row = {}
-    for name in METRICS:
-        own = values.get(name)
-        row[name] = None if own is None else float(own.mean())
-        row[f"{name}_se"] = None if own is None else float(own.std(ddof=1) / math.sqrt(len(own)))
+    for name in (*METRICS, *DECISIONS):
+        given = np.asarray(values.get(name, ()), dtype=float)
+        own = given[~np.isnan(given)]
+        several = len(own) > 1
+        row[name] = float(own.mean()) if len(own) else None
+        row[f"{name}_se"] = float(own.std(ddof=1) / math.sqrt(len(own))) if several else None
     return row
 
 
@@ -101,5 +111,5 @@ def write(path: Path, rows: Sequence[Row], schema: pyarrow.Schema) -> None:
 
 
 def read(path: Path, schema: pyarrow.Schema) -> list[Row]:
-    """Returns the rows of a table."""
+    """Returns the rows of a table, with null in columns that it lacks."""
     return parquet.read_table(path, schema=schema).to_pylist()

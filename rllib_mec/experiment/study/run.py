@@ -61,7 +61,7 @@ def run(
             failed = _carry_out(missing, out, len(everything))
     for study, own in zip(studies, units, strict=True):
         if all(_is_there(unit, out) for unit in own):
-            _write(study, own, out, command)
+            _write(study, own, out, command, [each.name for each in studies])
     if interrupt.requested():
         interrupt.say(f"stopped; to continue: {options.resume_command}")
         return interrupt.EXIT_CODE
@@ -154,7 +154,9 @@ def _is_there(unit: Unit, out: Path) -> bool:
     return (_folder(unit, out) / results.RUNS).is_file()
 
 
-def _write(study: Study, units: Sequence[Unit], out: Path, command: str) -> None:
+def _write(
+    study: Study, units: Sequence[Unit], out: Path, command: str, together: list[str]
+) -> None:
     """Writes the results of all units of a study as one."""
     (out / study.name).mkdir(exist_ok=True)
     for name, schema in (
@@ -178,6 +180,7 @@ def _write(study: Study, units: Sequence[Unit], out: Path, command: str) -> None
             **{package: version(package) for package in ("rllib_mec", "ray", "torch", "numpy")},
         },
         "spec": study.form.model_dump(exclude_none=True),
+        "together": together,
     }
     (out / study.name / results.ABOUT).write_text(json.dumps(description, indent=1) + "\n")
     interrupt.say(f"{study.name}: {out / study.name}")

@@ -116,7 +116,11 @@ def _baselines(study: Study) -> Iterator[Unit]:
                 study=study.name,
                 variant=name,
                 kind=BOUND if name in BOUNDS else BASELINE,
-                form={"run": name, "env": form.env, "env_config": env_config},
+                form={
+                    "run": name,
+                    "env": form.env,
+                    "env_config": _with_curves(form.env, env_config),
+                },
                 num_ues=num_ues,
                 tested=(num_ues,),
                 seeds=(),
@@ -142,14 +146,16 @@ def _trained(study: Study) -> Iterator[Unit]:
                 "stop": {"num_env_steps_sampled_lifetime": steps},
             }
             for group in _groups(study, label, experiment, seeds):
+                config = group["config"]
+                curves = _with_curves(group["env"], config["env_config"])
                 yield Unit(
                     study=study.name,
                     variant=label,
                     kind=TRAINED,
-                    form=group,
+                    form={**group, "config": {**config, "env_config": curves}},
                     num_ues=num_ues,
                     tested=tuple(form.test_num_ues or [num_ues]),
-                    seeds=tuple(group.get("seeds") or [group["config"]["seed"]]),
+                    seeds=tuple(group.get("seeds") or [config["seed"]]),
                     steps=steps,
                     episodes=form.evaluation.episodes,
                     evaluation_seed=form.evaluation.seed,
@@ -181,6 +187,26 @@ def _groups(
     except InputError:
         return alone
     return [{**experiment, "seeds": list(seeds)}]
+
+
+def _with_curves(env: str, env_config: dict[str, Any]) -> dict[str, Any]:
+    """Returns an ``env_config`` with measured curves in place of the path of their profile.
+
+    So that units are told apart by the curves: they are carried out again if what the path names
+    has changed, and not if it lies elsewhere.
+    """
+    found = environments.without_files(env, env_config)
+    scenario = found.get("scenario")
+    holders = [found, *([scenario] if isinstance(scenario, dict) else [])]
+    measured = [each for each in holders if isinstance(each.get("quality"), dict)]
+    if not measured:
+        return env_config
+    for holder in measured:
+        if holder["quality"].get("curves"):
+            holder["quality"] = {k: v for k, v in holder["quality"].items() if k != "profile"}
+    if "trace" in env_config:
+        found["trace"] = env_config["trace"]  # which is none of the curves
+    return found
 
 
 def _checked(study: Study, label: str, experiment: Mapping[str, Any]) -> Plan:

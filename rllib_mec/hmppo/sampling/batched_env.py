@@ -45,7 +45,7 @@ class BatchedEnv(Protocol):
         """Returns observations, the team's reward (B,), ``terminated`` and ``truncated``."""
 
     def episode_metrics(self) -> dict[str, NDArray[np.float64]]:
-        """Metrics of the running episodes, (B,) each."""
+        """Metrics of the running episodes, (B,) each; NaN for an episode that lacks one."""
 
 
 def single_env(config: Any) -> MultiAgentEnv:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.rllib.utils import metrics as names
 
-from rllib_mec.hmppo.sampling.callbacks import EPISODE_METRICS
+from rllib_mec.hmppo.sampling.callbacks import EPISODE_METRICS, means
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def log_episodes(
 
     Args:
         length: steps of each. returns: the team's reward summed up, (B,). seconds: they took.
-        reported: the environment's own metrics, (B,) each.
+        reported: the environment's own metrics, (B,) each, NaN for an episode that lacks one.
     """
     config = runner.config
     # RLlib smooths over episodes, and merges what several runners log.
@@ -70,7 +70,7 @@ def log_episodes(
             names.EPISODE_MODULE_RETURN_MEAN: {
                 name: mean * team.num_members(name) for name in team.agents
             },
-            EPISODE_METRICS: {name: float(value.mean()) for name, value in reported.items()},
+            EPISODE_METRICS: means(reported),
         },
         window=window,
     )

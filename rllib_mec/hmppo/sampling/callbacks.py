@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 EPISODE_METRICS = "episode_metrics"
@@ -32,6 +34,16 @@ def episode_metrics(episode: Any, chunks: Sequence[Any] = ()) -> Mapping[str, fl
         return reported
     returns = sum(float(chunk.get_return()) for chunk in (*chunks, episode))
     return {"reward": returns / max(len(agents or ()), 1)}
+
+
+def means(reported: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """Returns the means of metrics over those of B episodes that have them.
+
+    Args:
+        reported: (B,) each, NaN for an episode that lacks the metric; what all lack is left out.
+    """
+    known = {name: values[~np.isnan(values)] for name, values in reported.items()}
+    return {name: float(values.mean()) for name, values in known.items() if values.size}
 
 
 class EpisodeMetrics(RLlibCallback):

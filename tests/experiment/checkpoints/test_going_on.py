@@ -48,7 +48,7 @@ def train(arguments, cwd):
 
 
 def test_after_the_driver_was_killed_training_goes_on_from_the_newest_whole_one(tmp_path):
-    config, total = FORMS["HMPPO"]["config"], 8000
+    config, total = FORMS["HMPPO"]["config"], 1600
     arguments = ["--algo", "HMPPO", "--env", "mec", "--config", json.dumps(config)]
     arguments += ["--stop", json.dumps({STEPS: total}), "--checkpoint-freq", "1", "--name", "exp"]
     directory = tmp_path / "results" / "exp"
@@ -114,12 +114,12 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(saved, tmp_path, capsys):
     assert re.search(r"failed: --restore .*does not fit: RuntimeError.*size mismatch", error)
 
 
-def test_the_command_line_takes_everything_from_the_checkpoint(saved, tmp_path):
-    start = saved("HMPPO")
-    arguments = ["--restore", str(start), "--stop", json.dumps({STEPS: 120})]
-    run_of = train(arguments, tmp_path)
-    output, _ = run_of.communicate(timeout=240)
-    assert run_of.returncode == 0, output
+def test_the_command_line_takes_everything_from_the_checkpoint(saved, tmp_path, monkeypatch, rllib):
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = rllib(
+        "train", "--restore", saved("HMPPO"), "--stop", json.dumps({STEPS: 120})
+    )
+    assert status == 0, errors
     directory = tmp_path / "results" / "HMPPO_mec"
     assert results(directory) == [(80, 2), (120, 3)]
     (end,) = checkpoints(directory)

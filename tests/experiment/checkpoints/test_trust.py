@@ -125,7 +125,9 @@ def test_rllib_itself_reads_these_checkpoints(saved):
         algorithm.stop()
 
 
-def test_a_run_of_somebody_else_is_not_resumed_without_trust(tmp_path, monkeypatch, capsys):
+def test_a_run_of_somebody_else_is_not_resumed_without_trust(
+    ray_session, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "mine"))
     stop = {"training_iteration": 1}
     plan = plan_of(FORMS["hold"], stop=stop, storage_path=str(tmp_path / "results"))
@@ -155,7 +157,7 @@ def test_a_home_that_cannot_be_written_only_forgets(tmp_path, monkeypatch):
     assert not known_runs.is_known("/results/a", number)
 
 
-def test_the_record_of_a_run_holds_its_number(tmp_path, monkeypatch):
+def test_the_record_of_a_run_holds_its_number(ray_session, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "mine"))
     plan = plan_of(FORMS["hold"], stop={"training_iteration": 1}, storage_path=str(tmp_path))
     assert run([plan], Options()) == 0

@@ -3,12 +3,14 @@
 import json
 
 import made_up_studies as studies
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.report.results import read_study
+from rllib_mec.experiment.study.results import LATER, RUNS_SCHEMA, read, summary
 
 
 @pytest.fixture
@@ -60,6 +62,35 @@ def test_a_file_that_is_no_parquet(folder, name):
 def test_a_missing_column(folder, name, column):
     change(folder / name, lambda table: table.drop_columns([column]))
     refused(folder, name, f"expected a column {column}")
+
+
+def test_columns_that_older_results_lack_are_null(folder):
+    names = set(parquet.read_schema(folder / "runs.parquet").names)
+    assert not names & set(LATER)
+    assert {run.means["server_share"] for run in read_study(folder).runs} == {None}
+    assert len(LATER) == 4
+    # A unit's rows are read in another way, to become part of a study's.
+    rows = read(folder / "runs.parquet", RUNS_SCHEMA)
+    assert all(row["local_retention_se"] is None and row["reward"] < 0 for row in rows)
+
+
+def test_newer_columns_are_read(folder):
+    share = pa.array([0.25] * (3 + 3 * 2))
+    change(folder / "runs.parquet", lambda table: table.append_column("server_share", share))
+    run = read_study(folder).runs[0]
+    assert (run.means["server_share"], run.errors["server_share"]) == (0.25, None)
+
+
+def test_a_summary_leaves_out_episodes_that_lack_a_metric():
+    values = {"server_share": [1.0, 0.0, 0.5, 0.5], "local_retention": [np.nan, 0.4, 0.8, np.nan]}
+    row = summary({name: np.array(each) for name, each in values.items()})
+    assert row["local_retention"] == pytest.approx(0.6)
+    # Standard deviation 0.2828 of two.
+    assert row["local_retention_se"] == pytest.approx(0.2)
+    assert row["server_share"] == 0.5
+    assert row["reward"] is None
+    nowhere = summary({"local_retention": np.array([np.nan, np.nan])})
+    assert (nowhere["local_retention"], nowhere["local_retention_se"]) == (None, None)
 
 
 @pytest.mark.parametrize(
