@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from transformers import PreTrainedModel
 
 from rllib_mec.emulator.costs import step_costs
 from rllib_mec.emulator.training import Trainer, Training
-from rllib_mec.federated.cases import Case
+from rllib_mec.federated.cases import Case, Tunable
 
-STEPS = 5
-"""Of a measurement; the median counts."""
+STEPS = 6
+"""Of a measurement."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,36 +30,49 @@ class Costs:
 
 
 def measure_costs(
-    case: Case,
+    cases: Sequence[Case],
     whole: PreTrainedModel,
     retentions: Iterable[float],
     tokens: torch.Tensor,
-    training: Training,
     fl_step_seconds: float | None = None,
-) -> dict[float, Costs]:
-    """Measures a step for each retention, the server's 1 among them.
+) -> dict[str, dict[float, Costs]]:
+    """Measures a step of each case and retention, the server's 1 among them.
 
     Args:
         tokens: of a step, (sequences, length).
         fl_step_seconds: of a step that tunes all weights; other steps' follow by their operations,
             so that they are the same everywhere. None: each is measured.
+
+    Returns:
+        Costs by a case's name, and by retention.
     """
-    reference = None
-    if fl_step_seconds is not None:
+    asked = [
+        (case, retention)
+        for case in cases
+        for retention in sorted({case.held(each) for each in (*retentions, 1.0)})
+    ]
+    tunables = [case.build(whole, retention) for case, retention in asked]
+    costs = [step_costs(each.model, list(each.weights.values()), tokens) for each in tunables]
+    if fl_step_seconds is None:
+        seconds = _seconds(tunables, tokens)
+    else:
         full = Case("fl").build(whole)
         reference = step_costs(full.model, list(full.weights.values()), tokens).flops_per_token
-    found = {}
-    for retention in sorted({case.held(each) for each in (*retentions, 1.0)}):
-        tunable = case.build(whole, retention)
-        weights = list(tunable.weights.values())
-        costs = step_costs(tunable.model, weights, tokens)
-        if reference is not None and fl_step_seconds is not None:
-            seconds = fl_step_seconds * costs.flops_per_token / reference
-        else:
-            trainer = Trainer(
-                tunable.model, weights, dataclasses.replace(training, steps=STEPS), seed=0
-            )
-            trainer.run(tokens)
-            seconds = statistics.median(trainer.progress.seconds)
-        found[retention] = Costs(seconds, costs.memory_bytes, tunable.frozen_bytes)
+        seconds = [fl_step_seconds * each.flops_per_token / reference for each in costs]
+    found: dict[str, dict[float, Costs]] = {}
+    for (case, retention), tunable, cost, each in zip(asked, tunables, costs, seconds, strict=True):
+        by_retention = found.setdefault(case.name, {})
+        by_retention[retention] = Costs(each, cost.memory_bytes, tunable.frozen_bytes)
     return found
+
+
+def _seconds(tunables: Sequence[Tunable], tokens: torch.Tensor) -> list[float]:
+    """The shortest step of each; they take turns, as other work on the machine comes and goes."""
+    training = Training(steps=STEPS, batch=len(tokens), lr=1e-6)
+    trainers = [
+        Trainer(each.model, list(each.weights.values()), training, seed=0) for each in tunables
+    ]
+    for _ in range(STEPS):
+        for trainer in trainers:
+            trainer.step(tokens)
+    return [min(trainer.progress.seconds) for trainer in trainers]

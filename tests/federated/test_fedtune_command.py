@@ -30,6 +30,7 @@ def options(tmp_path):
     return [
         *("--model", path, "--task", text, "--clients", 3, "--local-steps", 2, "--batch", 4),
         *("--server-steps", 2, "--retentions", "0.5,0.75", "--step-seconds", 0.5, "--rounds", 2),
+        *("--validation", 16),
     ]
 
 
@@ -198,19 +199,19 @@ def test_what_went_wrong_is_told(options, tmp_path, capsys, monkeypatch):
 
 @pytest.fixture
 def on_ray(ray_session, monkeypatch):
-    """Clients are processes of the session's Ray, a thread each."""
+    """Clients are two processes of the session's Ray."""
     import contextlib
 
     @contextlib.contextmanager
     def in_this_session(*arguments, retries):
-        yield RayWorkers(4, retries)
+        yield RayWorkers(2, retries)
 
     monkeypatch.setattr(workers, "workers", in_this_session)
 
 
 @pytest.mark.ray
 def test_workers_come_to_the_same(options, tmp_path, request):
-    options += ["--case", "fedpeat"]
+    options += ["--case", "fedpeat", "--rounds", 1]
     assert fedtune(*options, "--out", tmp_path / "one.parquet") == 0
     request.getfixturevalue("on_ray")
     assert fedtune(*options, "--out", tmp_path / "two.parquet", "--workers", 2) == 0

@@ -82,17 +82,20 @@ def test_fl_sends_all_weights_in_each_round():
 
 
 def test_what_a_part_weighs_is_measured():
-    training = Training(2, 4, 1e-3)
-    costs = measure_costs(Case("fedpeat"), gpt2(6), (0.5,), tokens(4), training)
-    assert set(costs) == {0.5, 1.0}
-    assert costs[0.5].frozen_bytes == 4 * (NUMBERS - 4 * LAYER)
-    assert costs[1.0].frozen_bytes == 4 * (NUMBERS - 2 * LAYER)
-    assert costs[0.5].memory_bytes < costs[1.0].memory_bytes
-    assert all(each.step_seconds > 0 for each in costs.values())
-    given = measure_costs(Case("fedpeat"), gpt2(6), (0.5,), tokens(4), training, 2.0)
-    assert 0 < given[0.5].step_seconds < given[1.0].step_seconds < 2
-    full = measure_costs(Case("fl"), gpt2(6), (0.5,), tokens(4), training, 2.0)
-    assert {each: found.step_seconds for each, found in full.items()} == {1.0: 2.0}
+    cases = [Case("fedpeat"), Case("fl")]
+    costs = measure_costs(cases, gpt2(6), (0.5,), tokens(4))
+    emulator, whole = costs["fedpeat"][0.5], costs["fedpeat"][1.0]
+    assert emulator.frozen_bytes == 4 * (NUMBERS - 4 * LAYER)
+    assert whole.frozen_bytes == 4 * (NUMBERS - 2 * LAYER)
+    assert costs["fl"][1.0].frozen_bytes == 0
+    assert emulator.memory_bytes < whole.memory_bytes < costs["fl"][1.0].memory_bytes
+    assert all(each.step_seconds > 0 for found in costs.values() for each in found.values())
+
+
+def test_steps_of_given_time_are_in_proportion_to_their_operations():
+    given = measure_costs([Case("fedpeat"), Case("fl")], gpt2(6), (0.5,), tokens(4), 2.0)
+    assert 0 < given["fedpeat"][0.5].step_seconds < given["fedpeat"][1.0].step_seconds < 2
+    assert {each: found.step_seconds for each, found in given["fl"].items()} == {1.0: 2.0}
 
 
 def test_an_emulator_that_changes_is_sent_again():
@@ -126,6 +129,8 @@ def test_the_server_tunes_on_its_own_share():
     server = works[-1]
     assert (server.client, server.retention, server.training.steps) == (SERVER, 1.0, 3)
     assert (row.server_used, row.used) == (1, 2)
+    # What the server makes does not travel.
+    assert row.adapter_bytes_up == row.adapter_bytes_down == 2 * len(to_bytes(state.weights))
     # Half of the 60 sequences are its own, a quarter each client's.
     payload = to_bytes(found.start()[0].weights)
     parts = [from_bytes(answered(work, found.ground, payload).payload) for work in works]

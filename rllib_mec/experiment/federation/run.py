@@ -23,7 +23,7 @@ from rllib_mec.experiment.federation.results import write_results
 from rllib_mec.experiment.federation.settings import Settings
 from rllib_mec.experiment.federation.store import Store
 from rllib_mec.experiment.profiling.workers import Failure, Job, Workers
-from rllib_mec.federated.costs import measure_costs
+from rllib_mec.federated.costs import Costs, measure_costs
 from rllib_mec.federated.records import Row
 from rllib_mec.federated.rounds import Carry, Federation
 from rllib_mec.federated.splits import split
@@ -108,21 +108,25 @@ class _Player:
 
     def _federation(self, ground: Ground, tasks: list[Sequences], seed: int) -> Federation:
         settings, case = self._settings, ground.case
-        rules = settings.rules_of(case.name)
-        costs = self._store.costs(case.name)
-        if costs is None:
-            tokens = tasks[0].train[: rules.training.batch]
-            costs = measure_costs(
-                case,
-                ground.whole,
-                rules.retentions,
-                tokens,
-                rules.training,
-                settings.fl_step_seconds,
-            )
-            self._store.keep_costs(case.name, costs)
+        costs = self._costs(ground.whole, tasks[0].train)
         validation = torch.cat([task.validation for task in tasks])
-        return Federation(ground, rules, costs, validation, seed)
+        rules = settings.rules_of(case.name)
+        return Federation(ground, rules, costs[case.name], validation, seed)
+
+    def _costs(
+        self, whole: PreTrainedModel, sequences: torch.Tensor
+    ) -> dict[str, dict[float, Costs]]:
+        """Those of all cases; what has been measured stays, as the clock must not change."""
+        settings, found = self._settings, self._store.costs()
+        missing = [settings.case(name) for name in settings.cases if name not in found]
+        if missing:
+            rules = settings.rules
+            tokens = sequences[: rules.training.batch]
+            found |= measure_costs(
+                missing, whole, rules.retentions, tokens, settings.fl_step_seconds
+            )
+            self._store.keep_costs(found)
+        return found
 
     def _carry(self, ground: Any) -> Carry:
         """Who does the clients' work, on a shared ground."""

@@ -45,17 +45,22 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         _write(settings, json.dumps(now, indent=1).encode())
 
-    def costs(self, case: str) -> dict[float, Costs] | None:
-        """Returns the costs by retention that were measured of a case, or None."""
-        file = self.path / f"costs-{case}.json"
-        if not file.is_file():
-            return None
-        return {each.pop("retention"): Costs(**each) for each in json.loads(file.read_text())}
+    def costs(self) -> dict[str, dict[float, Costs]]:
+        """Returns the costs that were measured, by case and retention."""
+        file = self.path / "costs.json"
+        found = json.loads(file.read_text()) if file.is_file() else {}
+        return {
+            case: {each.pop("retention"): Costs(**each) for each in rows}
+            for case, rows in found.items()
+        }
 
-    def keep_costs(self, case: str, costs: Mapping[float, Costs]) -> None:
-        """Keeps a case's costs: the clock must not change when a run goes on."""
-        rows = [{"retention": each, **dataclasses.asdict(found)} for each, found in costs.items()]
-        _write(self.path / f"costs-{case}.json", json.dumps(rows, indent=1).encode())
+    def keep_costs(self, costs: Mapping[str, Mapping[float, Costs]]) -> None:
+        """Keeps the costs of all cases."""
+        rows = {
+            case: [{"retention": each, **dataclasses.asdict(cost)} for each, cost in found.items()]
+            for case, found in costs.items()
+        }
+        _write(self.path / "costs.json", json.dumps(rows, indent=1).encode())
 
     def rows(self, case: str, seed: int) -> list[Row]:
         """Returns all rounds that were played, from 0."""
