@@ -10,6 +10,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from rllib_mec.envs.fedpeat.batched import BatchedFedPEATEnv
 from rllib_mec.envs.fedpeat.config import FedPEATConfig
 from rllib_mec.envs.multi_agent import EPISODE_METRICS
+from rllib_mec.system.fedpeat import METRICS
 
 
 class FedPEATEnv(MultiAgentEnv):
@@ -71,6 +72,8 @@ class FedPEATEnv(MultiAgentEnv):
         self.action_spaces = self._one.action_spaces
         self.action_slots = self._one.action_slots
         self.entity_order = self._one.agents.entity_order
+        energy = ("energy_kj",) if config.scenario.energy_weight_per_kj else ()
+        self.metric_names = (*METRICS, *energy)
 
     def batched(self, num_envs: int) -> BatchedFedPEATEnv:
         """Returns the same environment for ``num_envs`` federations at once."""
