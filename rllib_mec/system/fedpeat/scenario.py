@@ -151,10 +151,10 @@ class FedPEATScenario:
         0.25, meaning="share of a busy device's speed that is left", source=INFERRED, above=0
     )
     server_tokens: float = quantity(
-        2e5, meaning="tokens of the server's data; it tunes, too", source=INFERRED, above=0
+        1e5, meaning="tokens of the server's data; it tunes, too", source=INFERRED, above=0
     )
     server_tflops: float = quantity(
-        80.0, unit="TFLOP/s", meaning="speed of the server", source=INFERRED, above=0
+        40.0, unit="TFLOP/s", meaning="speed of the server", source=INFERRED, above=0
     )
     joule_per_tflop: float = quantity(
         1.25, unit="J/TFLOP", meaning="energy of local training", source=INFERRED, at_least=0
