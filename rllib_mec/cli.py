@@ -152,13 +152,16 @@ def study(
 def report(*, runs: tuple[Path, ...], out: Path) -> None:
     """Turn studies into tables, figures and one page.
 
-    RUNS are directories with the results of studies (default: those kept beside the package).
+    RUNS are directories with the results of studies and at most one file of `rllib fedtune`
+    (default: those kept beside the package).
     """
     from rllib_mec.experiment.report.command import report_command
 
     if not runs:
         kept = [folder / "studies" / "results" for folder in _tuned_examples()]
         runs = tuple(path for each in kept for path in sorted(each.glob("*")) if path.is_dir())
+        federations = [folder / "federated" / "fed.parquet" for folder in _tuned_examples()]
+        runs += tuple(path for path in federations if path.is_file())
         if not runs:
             raise InputError(f"rllib report: expected RUNS: there are no studies in {kept[0]}")
     report_command(runs, out)

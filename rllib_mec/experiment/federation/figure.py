@@ -1,13 +1,12 @@
-"""The figure of federations: perplexity by round, what travels, and how long a round takes."""
+"""The figure of federations: perplexity by round, what travels, how long a round takes."""
 
 from __future__ import annotations
 
-import io
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from rllib_mec.experiment.report.figures import COLOURS, HATCHES, MARKERS, STYLE
+from rllib_mec.experiment.report.figures import COLOURS, HATCHES, MARKERS, STYLE, svg
 from rllib_mec.federated.records import Row
 
 _PAYLOADS = (
@@ -18,26 +17,25 @@ _PAYLOADS = (
 
 
 def draw(rows: Sequence[Row]) -> bytes:
-    """Returns an SVG with three panels; means over seeds, bands from the lowest to the highest."""
+    """Returns an SVG with four panels; means over seeds, bands from the lowest to the highest."""
     import matplotlib as mpl
 
     # Of a user's own style, nothing gets in.
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(11, 3.4), layout="constrained")
-        FigureCanvasSVG(figure)
-        perplexity, sent, delay = figure.subplots(1, 3)
+        figure = Figure(figsize=(14, 3.4), layout="constrained")
+        perplexity, sent, delay, exchanges = figure.subplots(1, 4)
         cases = list(dict.fromkeys(row.case for row in rows))
         _perplexity(perplexity, rows, cases)
         _bytes(sent, rows, cases)
-        _delay(delay, rows, cases)
-        image = io.BytesIO()
-        figure.savefig(image, format="svg", metadata={"Date": None})
-    return image.getvalue()
+        _bars(delay, rows, cases, "seconds")
+        delay.set_title("time of a round by the clock, s")
+        _bars(exchanges, rows, cases, "exchanges")
+        exchanges.set_title("emulators or models sent per round")
+        return svg(figure)
 
 
 def _perplexity(panel: Any, rows: Sequence[Row], cases: Sequence[str]) -> None:
@@ -69,10 +67,22 @@ def _bytes(panel: Any, rows: Sequence[Row], cases: Sequence[str]) -> None:
     panel.legend(frameon=False)
 
 
-def _delay(panel: Any, rows: Sequence[Row], cases: Sequence[str]) -> None:
-    heights = [_mean(rows, case, ("seconds",)) for case in cases]
-    panel.bar(cases, heights, color=[COLOURS[place] for place in range(len(cases))])
-    panel.set_title("time of a round by the clock, s")
+def _bars(panel: Any, rows: Sequence[Row], cases: Sequence[str], column: str) -> None:
+    """Means over rounds and seeds, and from the lowest to the highest seed's."""
+    of_seeds = [_by_seed(rows, case, column) for case in cases]
+    heights = [statistics.fmean(values) for values in of_seeds]
+    ends = list(zip(of_seeds, heights, strict=True))
+    reach = [
+        [height - min(values) for values, height in ends],
+        [max(values) - height for values, height in ends],
+    ]
+    colours = [COLOURS[place] for place in range(len(cases))]
+    panel.bar(cases, heights, color=colours, yerr=reach, capsize=2.5, error_kw={"elinewidth": 1})
+
+
+def _by_seed(rows: Sequence[Row], case: str, column: str) -> list[float]:
+    seeds = dict.fromkeys(row.seed for row in rows if row.case == case)
+    return [_mean([row for row in rows if row.seed == seed], case, (column,)) for seed in seeds]
 
 
 def _mean(rows: Sequence[Row], case: str, columns: Sequence[str]) -> float:
