@@ -60,7 +60,12 @@ def _bytes(panel: Any, rows: Sequence[Row], cases: Sequence[str]) -> None:
     for place, (label, columns) in enumerate(_PAYLOADS):
         heights = [_mean(rows, case, columns) / 1e6 for case in cases]
         panel.bar(
-            cases, heights, bottom=below, color=COLOURS[place], hatch=HATCHES[place], label=label
+            cases,
+            heights,
+            bottom=below,
+            color=COLOURS[3 + place],
+            hatch=HATCHES[place],
+            label=label,
         )
         below = [low + height for low, height in zip(below, heights, strict=True)]
     panel.set_title("sent per round, MB")
