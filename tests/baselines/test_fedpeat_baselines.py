@@ -19,10 +19,11 @@ def run(name, num_envs=20, **env_config):
     return env, play(env, policy, np.random.SeedSequence(1))[0]
 
 
+@pytest.mark.parametrize("num_emulators", [0, 4])
 @pytest.mark.parametrize("agents", [1, 3, 4])
 @pytest.mark.parametrize("name", FEDPEAT_POLICIES)
-def test_all_of_them_act_for_any_number_of_agents(name, agents):
-    _, metrics = run(name, num_envs=2, agents=agents, num_rounds=4)
+def test_all_of_them_act_for_any_number_of_agents(name, agents, num_emulators):
+    _, metrics = run(name, 2, agents=agents, num_rounds=4, num_emulators=num_emulators)
     assert set(metrics) == set(METRICS)
 
 
