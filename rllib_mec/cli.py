@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from rllib_mec import __version__
+from rllib_mec.cli_fedtune import fedtune
 from rllib_mec.cli_profile import profile
 from rllib_mec.cli_trace import trace
 from rllib_mec.cli_train import submit, train, trust_option
@@ -46,7 +47,7 @@ def cli() -> None:
     """Train and evaluate with RLlib's new API stack."""
 
 
-for command in (train, submit, trace, profile):
+for command in (train, submit, trace, profile, fedtune):
     cli.add_command(command)
 
 
@@ -151,13 +152,16 @@ def study(
 def report(*, runs: tuple[Path, ...], out: Path) -> None:
     """Turn studies into tables, figures and one page.
 
-    RUNS are directories with the results of studies (default: those kept beside the package).
+    RUNS are directories with the results of studies and at most one file of `rllib fedtune`
+    (default: those kept beside the package).
     """
     from rllib_mec.experiment.report.command import report_command
 
     if not runs:
         kept = [folder / "studies" / "results" for folder in _tuned_examples()]
         runs = tuple(path for each in kept for path in sorted(each.glob("*")) if path.is_dir())
+        federations = [folder / "federated" / "fed.parquet" for folder in _tuned_examples()]
+        runs += tuple(path for path in federations if path.is_file())
         if not runs:
             raise InputError(f"rllib report: expected RUNS: there are no studies in {kept[0]}")
     report_command(runs, out)
@@ -189,8 +193,10 @@ def _rows(kind: str) -> list[tuple[str, str]]:
         return [(name, entry.summary) for name, entry in registry.ENVIRONMENTS.items()]
     if kind == "scenarios":
         from rllib_mec.system import SCENARIOS
+        from rllib_mec.system.fedpeat.scenarios import FEDPEAT_SCENARIOS
 
-        return [(name, _summary(scenario)) for name, scenario in SCENARIOS.items()]
+        every = SCENARIOS | FEDPEAT_SCENARIOS
+        return [(name, _summary(scenario)) for name, scenario in every.items()]
     files = [file for folder in _tuned_examples() for file in sorted(folder.rglob("*.yaml"))]
     if not files:
         click.echo("no tuned_examples directory beside the package", err=True)

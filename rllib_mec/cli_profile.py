@@ -12,7 +12,7 @@ from rllib_mec.errors import InputError
 
 T = TypeVar("T")
 
-_LR = {"layers": 5e-4, "lora": 3e-3}
+ADAPTER_LR = {"layers": 5e-4, "lora": 3e-3}
 """Highest learning rates of adapters, unless given."""
 
 
@@ -80,7 +80,7 @@ def profile(
     """
     from rllib_mec.emulator import require_libraries
 
-    require_libraries()
+    require_libraries("profile")
     if out.suffix != ".parquet":
         raise InputError(f"--out {out}: expected a .parquet file")
     from rllib_mec.experiment.profiling.figure import draw
@@ -109,11 +109,11 @@ def _settings(tasks: str, retentions: str | None, compressions: str, **flags: An
     from rllib_mec.experiment.profiling.settings import Settings
 
     kind = flags["adapter"]
-    lr = _LR[kind] if flags["lr"] is None else flags["lr"]
+    lr = ADAPTER_LR[kind] if flags["lr"] is None else flags["lr"]
     return Settings(
-        tasks=_list(tasks, "--tasks", str),
-        retentions=None if retentions is None else _list(retentions, "--retentions", float),
-        compressions=_list(compressions, "--compressions", str),
+        tasks=listed(tasks, "--tasks", str),
+        retentions=None if retentions is None else listed(retentions, "--retentions", float),
+        compressions=listed(compressions, "--compressions", str),
         seeds=flags["seeds"],
         tuning=Tuning(
             Adapter(kind, flags["adapter_layers"], flags["rank"]),
@@ -125,7 +125,12 @@ def _settings(tasks: str, retentions: str | None, compressions: str, **flags: An
     )
 
 
-def _list(text: str, flag: str, kind: Callable[[str], T]) -> tuple[T, ...]:
+def listed(text: str, flag: str, kind: Callable[[str], T]) -> tuple[T, ...]:
+    """Returns what an option lists with commas.
+
+    Raises:
+        InputError: nothing, or not of this kind.
+    """
     try:
         values = tuple(kind(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:

@@ -30,16 +30,27 @@ ALGORITHMS: dict[str, Entry] = {
         "rllib_mec.hmppo:HMPPOConfig", "PPO actors that act in turn, one centralised critic"
     ),
     "IPPO": Entry("rllib_mec.baselines:IPPOConfig", "the same PPO, with a critic for each agent"),
+    "SABPPO": Entry(
+        "rllib_mec.sabppo:SABPPOConfig", "one PPO agent, a branch for each dimension of its action"
+    ),
     "PPO": Entry(
         "ray.rllib.algorithms.ppo:PPOConfig",
-        "RLlib's own PPO (the mec environment: turn_based or single_agent)",
+        "RLlib's own PPO (the mec environment: turn_based or single_agent; fedpeat)",
     ),
     "DQN": Entry(
         "ray.rllib.algorithms.dqn:DQNConfig", "RLlib's own DQN (the mec-case-decision environment)"
     ),
     "random": Entry("rllib_mec.baselines:RandomConfig", "uniformly random actions"),
     "hold": Entry(
-        "rllib_mec.baselines:HoldConfig", "always local, highest useful retention, never change"
+        "rllib_mec.baselines:HoldConfig",
+        "always local (fedpeat: all UEs), highest useful retention, never change",
+    ),
+    "equal-shares": Entry(
+        "rllib_mec.baselines:EqualSharesConfig",
+        "fedpeat: all UEs, equal bandwidth, full power, the best fixed retention in hindsight",
+    ),
+    "server-alone": Entry(
+        "rllib_mec.baselines:ServerAloneConfig", "fedpeat: the server tunes alone"
     ),
     "best-fixed": Entry(
         "rllib_mec.baselines:BestFixedConfig",
@@ -80,6 +91,9 @@ ENVIRONMENTS: dict[str, Entry] = {
     ),
     "mec-case-decision": Entry(
         "rllib_mec.envs:CaseDecisionEnv", "the case decision alone, one choice among 2^num_ues"
+    ),
+    "fedpeat": Entry(
+        "rllib_mec.envs.fedpeat:FedPEATEnv", "federated tuning: who takes part, emulators, uplink"
     ),
 }
 """What `env:` may name; each maps an env_config to a ``MultiAgentEnv`` or ``gymnasium.Env``."""

@@ -5,11 +5,13 @@ from rllib_mec.baselines.algorithm import (
     BaselineConfig,
     BestFixedConfig,
     BestRetentionConfig,
+    EqualSharesConfig,
     GreedyConfig,
     GreedyCoordinateConfig,
     GreedyObservedConfig,
     HoldConfig,
     RandomConfig,
+    ServerAloneConfig,
 )
 from rllib_mec.baselines.ippo import IPPO, IPPOConfig
 
@@ -19,10 +21,12 @@ __all__ = [
     "BaselineConfig",
     "BestFixedConfig",
     "BestRetentionConfig",
+    "EqualSharesConfig",
     "GreedyConfig",
     "GreedyCoordinateConfig",
     "GreedyObservedConfig",
     "HoldConfig",
     "IPPOConfig",
     "RandomConfig",
+    "ServerAloneConfig",
 ]

@@ -19,7 +19,7 @@ from rllib_mec.hmppo.sampling.callbacks import EPISODE_METRICS, means
 class Baseline(Algorithm):
     """Plays episodes and reports their metrics; see :class:`BaselineConfig`.
 
-    policy: a name of :data:`rllib_mec.baselines.policies.POLICIES`.
+    policy: a name of :data:`rllib_mec.baselines.policies.NAMES`.
     """
 
     policy: str
@@ -178,6 +178,30 @@ class GreedyObservedConfig(BaselineConfig):
     """Configures :class:`GreedyObserved`."""
 
     algorithm = GreedyObserved
+
+
+class EqualShares(Baseline):
+    """All UEs of ``fedpeat``, equal bandwidth, full power, the best fixed retention."""
+
+    policy = "equal-shares"
+
+
+class EqualSharesConfig(BaselineConfig):
+    """Configures :class:`EqualShares`."""
+
+    algorithm = EqualShares
+
+
+class ServerAlone(Baseline):
+    """No UE of ``fedpeat`` takes part."""
+
+    policy = "server-alone"
+
+
+class ServerAloneConfig(BaselineConfig):
+    """Configures :class:`ServerAlone`."""
+
+    algorithm = ServerAlone
 
 
 class GreedyCoordinate(Baseline):

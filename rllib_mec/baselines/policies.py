@@ -1,7 +1,8 @@
 """Policies that learn nothing, on batches of environments.
 
 A policy has one method, ``act(env, observations)``, which returns the actions of all agents, with
-a leading axis of ``env.num_envs``. ``random`` acts in any environment; the others know the system.
+a leading axis of ``env.num_envs``. ``random`` acts in any environment; the others know the system,
+that of ``mec`` or that of ``fedpeat``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ import gymnasium as gym
 import numpy as np
 
 from rllib_mec.baselines import best_retention, coordinate, greedy
+from rllib_mec.baselines.fedpeat import (
+    FedPEATEqualShares,
+    FedPEATHold,
+    FedPEATPolicy,
+    FedPEATServerAlone,
+)
 from rllib_mec.envs import BatchedMECEnv
+from rllib_mec.envs.fedpeat import BatchedFedPEATEnv
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 from rllib_mec.system import Scenario, Simulator
@@ -190,7 +198,9 @@ def expected_gain(scenario: Scenario, simulator: Simulator) -> Floats:
     return weight * seen[-1] + (1 - weight) * seen.mean(axis=0)
 
 
-POLICIES: dict[str, type[Random] | type[_SystemPolicy]] = {
+_Made = type[Random] | type[_SystemPolicy] | type[FedPEATPolicy]
+
+POLICIES: dict[str, _Made] = {
     "random": Random,
     "hold": Hold,
     "best-fixed": BestFixed,
@@ -200,7 +210,17 @@ POLICIES: dict[str, type[Random] | type[_SystemPolicy]] = {
     "greedy-observed": GreedyObserved,
     "greedy-coordinate": GreedyCoordinate,
 }
-"""The policies that learn nothing, by their names in the registry."""
+"""The policies for ``mec`` that learn nothing, by their names in the registry."""
+
+FEDPEAT_POLICIES: dict[str, _Made] = {
+    "random": Random,
+    "hold": FedPEATHold,
+    "equal-shares": FedPEATEqualShares,
+    "server-alone": FedPEATServerAlone,
+}
+
+NAMES = tuple(POLICIES | FEDPEAT_POLICIES)
+"""The names of all of them."""
 
 
 def make_policy(name: str, env: BatchedEnv, seed: np.random.SeedSequence) -> Policy:
@@ -209,12 +229,23 @@ def make_policy(name: str, env: BatchedEnv, seed: np.random.SeedSequence) -> Pol
     Raises:
         InputError: there is no such policy, or it cannot act in this environment.
     """
-    if name not in POLICIES:
-        raise unknown_name("baseline", name, POLICIES)
-    policy = POLICIES[name]
-    if issubclass(policy, _SystemPolicy) and not isinstance(env, BatchedMECEnv):
+    if name not in NAMES:
+        raise unknown_name("baseline", name, NAMES)
+    if isinstance(env, BatchedMECEnv):
+        known = POLICIES
+    elif isinstance(env, BatchedFedPEATEnv):
+        known = FEDPEAT_POLICIES
+    else:
+        known = {"random": Random}
+    if name not in known:
+        knows = [
+            env_name
+            for env_name, own in (("mec", POLICIES), ("fedpeat", FEDPEAT_POLICIES))
+            if name in own
+        ]
+        hint = " (with turn_based: false)" if knows[0] == "mec" else ""
         raise InputError(
-            f"{name} knows the environment mec (with turn_based: false) alone: expected that one, "
+            f"{name} knows the environment {' and '.join(knows)}{hint} alone: expected that one, "
             "or another algorithm"
         )
-    return policy(env, seed)
+    return known[name](env, seed)

@@ -18,8 +18,11 @@ from rllib_mec.errors import InputError
 _NEEDED = ("transformers", "peft", "matplotlib")
 
 
-def require_libraries() -> None:
+def require_libraries(command: str) -> None:
     """Refuses to go on without the libraries of the extra ``emulator``.
+
+    Args:
+        command: who needs them.
 
     Raises:
         InputError: names those that are missing.
@@ -27,5 +30,5 @@ def require_libraries() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"rllib profile needs {', '.join(missing)}: pip install 'rllib_mec[emulator]'"
+            f"rllib {command} needs {', '.join(missing)}: pip install 'rllib_mec[emulator]'"
         )

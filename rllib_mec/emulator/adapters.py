@@ -119,7 +119,8 @@ def _ends(model: nn.Module, adapter: Adapter) -> Iterator[tuple[str, nn.Module]]
         yield f"last.{i}", layers[len(layers) - adapter.layers + i]
 
 
-def _weights(model: nn.Module, adapter: Adapter) -> dict[str, nn.Parameter]:
+def adapter_weights(model: nn.Module, adapter: Adapter) -> dict[str, nn.Parameter]:
+    """Returns the weights of an attached adapter by their names in a :data:`State`."""
     return {
         f"{end}.{name}": weight
         for end, layer in _ends(model, adapter)
@@ -131,7 +132,8 @@ def _weights(model: nn.Module, adapter: Adapter) -> dict[str, nn.Parameter]:
 def adapter_state(model: nn.Module, adapter: Adapter) -> State:
     """Returns a copy of an attached adapter's weights, on the CPU."""
     return {
-        name: weight.detach().cpu().clone() for name, weight in _weights(model, adapter).items()
+        name: weight.detach().cpu().clone()
+        for name, weight in adapter_weights(model, adapter).items()
     }
 
 
@@ -156,25 +158,38 @@ def load_state(model: PreTrainedModel, adapter: Adapter, state: Mapping[str, tor
     """Sets the weights of an attached adapter.
 
     Raises:
-        InputError: names the first weight that is missing, unknown, of another shape or not finite;
-            nothing has been set then.
+        InputError: as :func:`check_state`; nothing has been set then.
     """
-    weights = _weights(model, adapter)
-    for name in sorted(weights.keys() | state.keys()):
-        if name not in state:
-            raise InputError(f"adapter: expected weights {name}")
-        if name not in weights:
-            raise InputError(f"adapter: unknown weights {name}")
-        if state[name].shape != weights[name].shape:
-            raise InputError(
-                f"adapter weights {name}: shape {list(state[name].shape)}: expected "
-                f"{list(weights[name].shape)}"
-            )
-        if not torch.isfinite(state[name]).all():
-            raise InputError(f"adapter weights {name}: expected finite numbers")
+    weights = adapter_weights(model, adapter)
+    check_state(weights, state)
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(state[name])
+
+
+def check_state(
+    expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], what: str = "adapter"
+) -> None:
+    """Refuses weights that cannot take the place of the expected ones.
+
+    Args:
+        what: they are the weights of.
+
+    Raises:
+        InputError: names the first weight that is missing, unknown, of another shape or not finite.
+    """
+    for name in sorted(expected.keys() | state.keys()):
+        if name not in state:
+            raise InputError(f"{what}: expected weights {name}")
+        if name not in expected:
+            raise InputError(f"{what}: unknown weights {name}")
+        if state[name].shape != expected[name].shape:
+            raise InputError(
+                f"{what} weights {name}: shape {list(state[name].shape)}: expected "
+                f"{list(expected[name].shape)}"
+            )
+        if not torch.isfinite(state[name]).all():
+            raise InputError(f"{what} weights {name}: expected finite numbers")
 
 
 def plug_in(

@@ -14,6 +14,7 @@ from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
 from rllib_mec.envs.multi_agent import EPISODE_METRICS, metrics_for_infos
 from rllib_mec.errors import InputError
+from rllib_mec.system import DECISIONS, METRICS
 from rllib_mec.system.emulator import highest_useful_retention
 from rllib_mec.system.tasks import Seeds
 
@@ -118,6 +119,9 @@ class CaseDecisionEnv(gym.Env[Observation, np.int64]):
     Raises:
         InputError: an unknown key, or a value that makes no sense.
     """
+
+    metric_names = METRICS
+    decision_names = DECISIONS
 
     def __init__(self, env_config: Mapping[str, Any] | None = None) -> None:
         self._one = BatchedCaseDecisionEnv(env_config)

@@ -18,7 +18,7 @@ from rllib_mec.envs.agents import (
 from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
 from rllib_mec.envs.decentralised import DecentralisedAgents
-from rllib_mec.system import Scenario, Simulator
+from rllib_mec.system import DECISIONS, METRICS, Scenario, Simulator
 from rllib_mec.traces import Replay
 
 EPISODE_METRICS = "episode_metrics"
@@ -32,7 +32,14 @@ def metrics_for_infos(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 class _SingleMECEnv(MultiAgentEnv):
-    """What all arrangements share: one system, its agents, infos."""
+    """What all arrangements share: one system, its agents, infos.
+
+    Attributes:
+        metric_names: of the episode metrics. decision_names: of those that an episode may lack.
+    """
+
+    metric_names = METRICS
+    decision_names = DECISIONS
 
     def __init__(self, mec_agents: Agents, replay: Replay | None = None) -> None:
         super().__init__()

@@ -22,12 +22,16 @@ from rllib_mec.errors import InputError, did_you_mean
 from rllib_mec.experiment import search_space
 from rllib_mec.registry import ENVIRONMENTS
 from rllib_mec.system import Scenario
+from rllib_mec.system.fedpeat import FedPEATScenario
 from rllib_mec.system.fields import plain
 from rllib_mec.system.measured_part import read_quality
 
 PETTINGZOO = "pettingzoo:"
 
 _YAML = (".yaml", ".yml")
+
+_SCENARIOS: dict[str, tuple[Any, str]] = {"fedpeat": (FedPEATScenario, "fedpeat")}
+"""The class of an environment's scenario and the name of the default one, where not ``mec``'s."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,24 +129,25 @@ def without_files(name: str, env_config: Mapping[str, Any]) -> dict[str, Any]:
         return found
     if isinstance(found.get("trace"), str):
         found["trace"] = os.path.abspath(found["trace"])
-    given = found.get("scenario", "published")
+    kind, base = _SCENARIOS.get(name, (Scenario, "published"))
+    given = found.get("scenario", base)
     if isinstance(given, str) and given.endswith(_YAML):
-        found["scenario"] = given = Scenario.of(given).to_dict()
+        found["scenario"] = given = kind.of(given).to_dict()
     if isinstance(given, Mapping) and isinstance(given.get("quality"), Mapping):
-        quality = _with_curves(given["quality"], given.get("base", "published"))
+        quality = _with_curves(given["quality"], given.get("base", base), kind)
         found["scenario"] = given = {**given, "quality": quality}
     if isinstance(found.get("quality"), Mapping):
-        found["quality"] = _with_curves(found["quality"], given)
+        found["quality"] = _with_curves(found["quality"], given, kind)
     return found
 
 
-def _with_curves(quality: Mapping[str, Any], scenario: Any) -> dict[str, Any]:
+def _with_curves(quality: Mapping[str, Any], scenario: Any, kind: Any) -> dict[str, Any]:
     """Returns a scenario's ``quality`` with the curves of its profile.
 
     Where a search is over some of it, each trial reads the profile, by an absolute path.
 
     Args:
-        scenario: the one that it goes on top of.
+        scenario: the one that it goes on top of. kind: its class.
     """
     if search_space.find(quality):
         return _absolute(quality)
@@ -150,7 +155,7 @@ def _with_curves(quality: Mapping[str, Any], scenario: Any) -> dict[str, Any]:
         value = scenario.get("quality")
         base = None if search_space.find(value) else read_quality(value, None)
     else:
-        base = Scenario.of(scenario).quality
+        base = kind.of(scenario).quality
     read = read_quality(quality, base)
     assert read is not None
     return plain(dataclasses.asdict(read))

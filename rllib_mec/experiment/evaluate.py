@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rllib_mec.baselines.algorithm import BaselineConfig
 from rllib_mec.baselines.episodes import play
-from rllib_mec.baselines.policies import POLICIES, make_policy
+from rllib_mec.baselines.policies import NAMES, make_policy
 from rllib_mec.envs import BatchedMECEnv
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.experiment import environments
@@ -110,7 +110,7 @@ def evaluate(
     Raises:
         InputError: no such target or environment, or they do not fit each other.
     """
-    if target in POLICIES or target in BOUNDS:
+    if target in NAMES or target in BOUNDS:
         if env is None:
             raise InputError(f"rllib evaluate {target}: expected --env")
         environment = environments.resolve(env)
@@ -119,7 +119,7 @@ def evaluate(
     if not path.exists():
         if "/" in target or path.suffix:
             raise InputError(f"{target}: there is no such checkpoint")
-        raise unknown_name("checkpoint or baseline", target, [*POLICIES, *BOUNDS])
+        raise unknown_name("checkpoint or baseline", target, [*NAMES, *BOUNDS])
     # RLlib takes relative paths for URIs.
     loaded = reading.read(path.absolute(), env, env_config, trust)
     if isinstance(loaded.config, BaselineConfig):
@@ -147,8 +147,8 @@ def check_target(name: str, environment: environments.Environment, env_config: A
     Raises:
         InputError: says which.
     """
-    if name not in POLICIES and name not in BOUNDS:
-        raise unknown_name("baseline", name, [*POLICIES, *BOUNDS])
+    if name not in NAMES and name not in BOUNDS:
+        raise unknown_name("baseline", name, [*NAMES, *BOUNDS])
     scorer = _bound_scorer if name in BOUNDS else _policy_scorer
     scorer(name, _team_envs(name, environment, env_config, 1), 0)
 

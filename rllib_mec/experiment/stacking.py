@@ -32,7 +32,7 @@ def members(
         return []
     place = experiment.place("stack" if form.stack is not None else "seeds")
     if not isinstance(configs[0], HMPPOConfig):
-        raise InputError(f"{place}: expected run: HMPPO or IPPO, not {form.run}")
+        raise InputError(f"{place}: expected run: HMPPO, IPPO or SABPPO, not {form.run}")
     seeds = [{"seed": seed} for seed in form.seeds] if form.seeds is not None else [{}]
     every = [
         {_attribute(name): value for name, value in {**own, **seed}.items()}

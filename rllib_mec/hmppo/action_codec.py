@@ -12,7 +12,7 @@ Continuous actions live in the policy's own coordinates, where [-1, 1] spans the
 ``normalize_actions``).
 
 An action may fall into equal *parts*, those of several entities: each leaf then has the entries of
-the first part, of the second, and so on.
+the first part, of the second, and so on. Or into *branches*: each entry is a part by itself.
 """
 
 from __future__ import annotations
@@ -61,11 +61,14 @@ class ActionCodec:
         size: entries of a flat action, one per coin, choice or number.
         code_size: entries of what other agents see of an action, see :meth:`code`.
         parts: how many parts an action has, see above.
+        branches: whether these are its entries.
     """
 
-    def __init__(self, space: gym.Space, agent: str = "agent", parts: int = 1) -> None:
+    def __init__(
+        self, space: gym.Space, agent: str = "agent", parts: int = 1, branches: bool = False
+    ) -> None:
         self.space = space
-        self.parts = parts
+        self.branches = branches
         self._paths: list[tuple[Any, ...]] = []
         leaves: list[Leaf] = []
         for path, leaf_space in _walk(space):
@@ -76,7 +79,8 @@ class ActionCodec:
         self.num_logits = sum(leaf.num_logits for leaf in leaves)
         self.num_parameters = sum(leaf.num_parameters for leaf in leaves)
         self.code_size = self.num_logits
-        for leaf in leaves:
+        self.parts = self.size if branches else parts
+        for leaf in leaves if not branches else ():
             # The choices of a part, as often as there are parts.
             first = leaf.choices[: leaf.size // parts]
             if leaf.size % parts or (leaf.choices and first * parts != leaf.choices):
@@ -128,6 +132,17 @@ class ActionCodec:
         if len(self.leaves) == 1:
             return (flat,)
         return flat.split([leaf.size for leaf in self.leaves], dim=-1)
+
+    def by_parameter(self, entries: Tensor) -> Tensor:
+        """Returns numbers of entries, (…, size), at each of their parameters, (…, P)."""
+        blocks = []
+        for leaf, own in zip(self.leaves, self.split(entries), strict=True):
+            if leaf.kind == CATEGORICAL:
+                pairs = zip(own.split(1, dim=-1), leaf.choices, strict=True)
+                blocks += [column.expand(*own.shape[:-1], n) for column, n in pairs]
+            else:
+                blocks += [own] * (2 if leaf.kind == CONTINUOUS else 1)
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
 
     @property
     def action_widths(self) -> list[int]:

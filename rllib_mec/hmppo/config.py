@@ -78,6 +78,9 @@ class HMPPOConfig(PPOConfig):
 
     env_runner_cls: type | None
 
+    actor_class: type[Actor] = Actor
+    model_defaults: dict[str, Any] = MODEL_DEFAULTS
+
     def __init__(self, algo_class: type | None = None) -> None:
         from rllib_mec.hmppo.algorithm import HMPPO
 
@@ -138,7 +141,8 @@ class HMPPOConfig(PPOConfig):
                 the entities; a group's actor is one network for all members in any case.
             ratio: ``joint`` (default): PPO clips the probability ratio of an agent's whole action;
                 ``entity`` (with ``entity_shared``): that of each entity's part, so that clipping
-                means the same with any number of entities. Members of a group have each their own.
+                means the same with any number of entities; ``branch``: that of each entry, be it a
+                coin, a choice or a number. Members of a group have each their own.
             case_head: how an actor chooses whose action is one choice for each entity:
                 ``factorised`` (default): independently given the observation;
                 ``autoregressive``: entity after entity, each seeing the choices before it, which
@@ -255,7 +259,7 @@ class HMPPOConfig(PPOConfig):
         return CriticPlan(self.critic, self.team(), self.entity_shared)
 
     def _set_modules(self, team: Team) -> None:
-        networks = _checked_networks(self._model_config)
+        networks = self._checked_networks()
         networks["num_entities"] = team.require_entities() if self.entity_shared else None
         networks["observation_filter"] = self.observation_filter == "MeanStdFilter"
         team = dataclasses.replace(team, ratio=self.ratio)
@@ -268,12 +272,13 @@ class HMPPOConfig(PPOConfig):
         plan = CriticPlan(self.critic, team, self.entity_shared)
         specs = {
             agent: RLModuleSpec(
-                module_class=Actor,
+                module_class=self.actor_class,
                 observation_space=team.observation_spaces[agent],
                 action_space=team.action_spaces[agent],
                 model_config=networks
                 | {
                     "num_parts": team.num_parts(agent),
+                    "branches": team.branches(agent),
                     "num_members": team.num_members(agent) if agent in team.members else None,
                     "autoregressive": agent in in_turn,
                     "entity_order": team.entity_order.get(agent),
@@ -303,6 +308,14 @@ class HMPPOConfig(PPOConfig):
         }
         self.policy_mapping_fn = ModuleOfMember(team.members) if team.members else module_of_agent
 
+    def _checked_networks(self) -> dict[str, Any]:
+        """Returns ``model_config`` with its defaults.
+
+        Raises:
+            InputError: an unknown key, or a value that makes no sense.
+        """
+        return _checked_networks(self._model_config, self.model_defaults)
+
     def get_default_learner_class(self) -> type:
         from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
 
@@ -328,12 +341,12 @@ def module_of_agent(agent_id: str, episode: Any = None, **kwargs: Any) -> str:
     return agent_id
 
 
-def _checked_networks(model_config: Any) -> dict[str, Any]:
+def _checked_networks(model_config: Any, defaults: dict[str, Any]) -> dict[str, Any]:
     given = dict(model_config) if isinstance(model_config, dict) else {}
     for key in given:
-        if key not in MODEL_DEFAULTS:
-            raise unknown_name("model_config key", key, MODEL_DEFAULTS)
-    networks = MODEL_DEFAULTS | given
+        if key not in defaults:
+            raise unknown_name("model_config key", key, defaults)
+    networks = defaults | given
     if networks["fcnet_activation"] not in ACTIVATIONS:
         raise unknown_name("activation", networks["fcnet_activation"], ACTIVATIONS)
     log_std = networks["initial_log_std"]

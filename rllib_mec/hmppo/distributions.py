@@ -56,6 +56,8 @@ class ActionDistribution:
         parts = self.codec.parts
         if parts == 1:
             return self.log_prob(actions)[..., None]
+        if self.codec.branches:
+            return _join([leaf.entry_log_probs(own) for leaf, own in self._with(actions)])
         return total(
             leaf.entry_log_probs(own).unflatten(-1, (parts, -1)).sum(-1)
             for leaf, own in self._with(actions)
@@ -68,6 +70,8 @@ class ActionDistribution:
         if parts == 1:
             return own * gradient
         # A parameter has a part in the probability of its own part alone.
+        if self.codec.branches:
+            return own * self.codec.by_parameter(gradient)
         widths = self.codec.parameter_widths
         blocks = [
             (block.unflatten(-1, (parts, -1)) * gradient[..., None]).flatten(-2)

@@ -15,8 +15,11 @@ from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.groups import Members, joined_space, members_of
 
-RATIOS = ("joint", "entity")
-"""What has a probability ratio and a clip of its own: an agent's action, or each entity's part."""
+RATIOS = ("joint", "entity", "branch")
+"""What has a probability ratio and a clip of its own.
+
+An agent's action, each entity's part of it, or each of its entries.
+"""
 
 Slots = Mapping[str, Mapping[str, tuple[int, ...]]]
 
@@ -70,7 +73,9 @@ class Team:
             if not isinstance(agent, str):
                 raise InputError(f"agent {agent!r}: expected a string as the agent's id")
         codecs = {
-            a: ActionCodec(self._action_space(a), agent=a, parts=self.num_parts(a))
+            a: ActionCodec(
+                self._action_space(a), a, parts=self.num_parts(a), branches=self.branches(a)
+            )
             for a in self.agents
         }
         object.__setattr__(self, "codecs", codecs)
@@ -157,8 +162,15 @@ class Team:
         """How many of the environment's agents ``agent`` stands for."""
         return len(self.ids(agent))
 
+    def branches(self, agent: str) -> bool:
+        """Whether each entry of the agent's action has a probability ratio of its own."""
+        return self.ratio == "branch" and agent not in self.members
+
     def num_parts(self, agent: str) -> int:
-        """How many parts of the agent's action have a probability ratio of their own."""
+        """How many entities' or members' parts of its action have a probability ratio of their own.
+
+        With branches it is the entries that do.
+        """
         if agent in self.members:
             return self.num_members(agent)
         return (self._entities or 1) if self.ratio == "entity" else 1

@@ -6,6 +6,8 @@ downlink run at once (FDD), each on its own bandwidth, shared equally (FDMA).
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,20 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
 
-def noise_w_per_hz(scenario: Scenario) -> float:
+class Air(Protocol):
+    """What noise and path loss hang on: some of a scenario's constants."""
+
+    @property
+    def noise_dbm_per_hz(self) -> float: ...
+
+    @property
+    def gain_at_1m_db(self) -> float: ...
+
+    @property
+    def path_loss_exponent(self) -> float: ...
+
+
+def noise_w_per_hz(scenario: Air) -> float:
     """Noise density sigma^2 in W/Hz.
 
     >>> f"{noise_w_per_hz(Scenario()):.3e}"
@@ -25,7 +40,7 @@ def noise_w_per_hz(scenario: Scenario) -> float:
     return 10 ** ((scenario.noise_dbm_per_hz - 30) / 10)
 
 
-def path_gain(scenario: Scenario, distance_m: Floats) -> Floats:
+def path_gain(scenario: Air, distance_m: Floats) -> Floats:
     """Mean channel power gain at ``distance_m`` metres, a pure number.
 
     >>> bool(np.isclose(path_gain(Scenario(), np.array(100.0)), 1e-7))

@@ -56,7 +56,7 @@ def test_without_them_a_trial_is_a_run():
         ({"stack": [{"gamma": 7.0}]}, "stack: gamma = 7.0: expected a number in"),
         ({"stack": [{"seed": 1}], "seeds": [1]}, "seed is set by seeds, too"),
         ({"seeds": [1], "config": FORM["config"] | {"seed": 3}}, "config.seed: is set by"),
-        ({"seeds": [1], "run": "hold"}, "expected run: HMPPO or IPPO, not hold"),
+        ({"seeds": [1], "run": "hold"}, "expected run: HMPPO, IPPO or SABPPO, not hold"),
         ({"seeds": [1], "config": FORM["config"] | {"batched": False}}, "sampled in batches"),
     ],
 )

@@ -20,7 +20,7 @@ from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 
 
 class TeamPolicy:
-    """A team of HMPPO or IPPO.
+    """A team of HMPPO, IPPO or SABPPO.
 
     Args:
         seed: of the actions' draws; None: the team acts deterministically.

@@ -21,7 +21,7 @@ class Job:
     """
 
     name: str
-    call: Callable[[Any], Any]
+    call: Callable[..., Any]
     keep: Callable[[Any], None]
 
 
@@ -42,7 +42,7 @@ class Workers:
         failures = []
         with bar(what, len(jobs) + done) as progress:
             progress.update(done)
-            for job, outcome in self._outcomes(jobs, shared):
+            for job, outcome in self.outcomes(jobs, self.share(shared)):
                 if isinstance(outcome, Failure):
                     failures.append(f"{job.name}: {outcome.reason}")
                 else:
@@ -52,10 +52,19 @@ class Workers:
             print(*failures[1:], sep="\n", end="", file=sys.stderr)
             raise InputError(f"{len(failures)} of {len(jobs)} failed: {failures[0]}")
 
-    def _outcomes(self, jobs: Sequence[Job], shared: Any) -> Iterator[tuple[Job, Any]]:
+    def share(self, value: Any) -> Any:
+        """Returns what :meth:`outcomes` takes for a value that several jobs need."""
+        return value
+
+    def outcomes(self, jobs: Sequence[Job], *shared: Any) -> Iterator[tuple[Job, Any]]:
+        """Does all jobs; yields each with its result or :class:`Failure`, the first done first.
+
+        Args:
+            shared: what each call takes, from :meth:`share`.
+        """
         for job in jobs:
             try:
-                yield job, job.call(shared)
+                yield job, job.call(*shared)
             except InputError as error:
                 yield job, Failure(str(error))
 
@@ -72,21 +81,27 @@ class RayWorkers(Workers):
 
     Args:
         count: how many at a time; they share the CPUs and GPUs of the Ray that is running.
+        retries: of a job whose process died.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, count: int, retries: int = 3) -> None:
+        self._count, self._retries = count, retries
 
-    def _outcomes(self, jobs: Sequence[Job], shared: Any) -> Iterator[tuple[Job, Any]]:
+    def share(self, value: Any) -> Any:
         import ray
 
-        task = ray.remote(_task).options(max_retries=3, **self._resources())
-        reference, waiting = ray.put(shared), list(jobs)
+        return ray.put(value)
+
+    def outcomes(self, jobs: Sequence[Job], *shared: Any) -> Iterator[tuple[Job, Any]]:
+        import ray
+
+        task = ray.remote(_task).options(max_retries=self._retries, **self._resources())
+        waiting = list(jobs)
         running: dict[Any, Job] = {}
         while waiting or running:
             while waiting and len(running) < self._count:
                 job = waiting.pop(0)
-                running[task.remote(job.call, reference)] = job
+                running[task.remote(job.call, *shared)] = job
             ready, _ = ray.wait(list(running))
             for each in ready:
                 job = running.pop(each)
@@ -112,24 +127,25 @@ class RayWorkers(Workers):
         return resources
 
 
-def _task(call: Callable[[Any], Any], shared: Any) -> Any:
+def _task(call: Callable[..., Any], *shared: Any) -> Any:
     """A job in a process of Ray's, on as many threads as it has CPUs."""
     import ray
     import torch
 
     cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
     torch.set_num_threads(max(1, int(cpus)))
-    return call(shared)
+    return call(*shared)
 
 
 @contextlib.contextmanager
 def workers(
-    count: int, address: str | None, num_gpus: int | None, verbose: int
+    count: int, address: str | None, num_gpus: int | None, verbose: int, retries: int = 3
 ) -> Iterator[Workers]:
     """Gives the workers, in a ``with`` block: one is this process, more are of a Ray.
 
     Args:
         address: of a Ray that is running; None: one is started here.
+        retries: of a job whose process died.
 
     Raises:
         InputError: Ray cannot be had.
@@ -144,4 +160,4 @@ def workers(
 
     options = Options(address=address, num_gpus=num_gpus, verbose=verbose)
     with ray_session(options):
-        yield RayWorkers(count)
+        yield RayWorkers(count, retries)

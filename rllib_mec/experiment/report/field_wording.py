@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rllib_mec.experiment.report.decisions import COMPARED, DECIDED
+from rllib_mec.experiment.report.elements import Columns
 from rllib_mec.experiment.report.table import Row
 from rllib_mec.experiment.report.wording import DIGITS, LABELS, NOTHING, in_brackets, number
 
@@ -42,9 +43,6 @@ def _mean(entry: Row | None, metric: str) -> str:
         return NOTHING
     return number(entry["mean"], DIGITS[metric]) + in_brackets(entry["ci95"], DIGITS[metric])
 
-
-Columns = tuple[tuple[str, Callable[[Row], str]], ...]
-"""Heads, and the cells below them of a row."""
 
 FIELD_COLUMNS: Columns = (
     ("UEs", lambda row: str(row["num_ues"])),

@@ -81,9 +81,9 @@ def draw(table: Table) -> dict[str, bytes]:
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
         figure2 = _figure2(table, variants)
-        files = {"figure2.svg": _svg(figure2), "figure2.png": _png(figure2)}
+        files = {"figure2.svg": svg(figure2), "figure2.png": _png(figure2)}
         if any(r["normalised_score"] for r in table.own if r["kind"] == "trained"):
-            files["scores.svg"] = _svg(_scores(table, variants))
+            files["scores.svg"] = svg(_scores(table, variants))
     return files
 
 
@@ -116,7 +116,7 @@ def _legend(figure: Any, table: Table, variants: Sequence[str]) -> None:
     from matplotlib.patches import Patch
 
     handles: list[Any] = [
-        (Patch(**_bar_style(index), alpha=0.45), Line2D([], [], **_line_style(index)))
+        (Patch(**bar_style(index), alpha=0.45), Line2D([], [], **line_style(index)))
         for index in range(len(variants))
     ]
     present = {row["algorithm"] for row in table.own}
@@ -141,16 +141,16 @@ def _curves(axes: Any, table: Table, variants: Sequence[str], metric: str, num_u
             continue
         steps, values = _aligned(curves, metric)
         low, high = iqm_band(values)
-        axes.plot(steps, iqm(values, axis=0), **_line_style(index), zorder=3)
+        axes.plot(steps, iqm(values, axis=0), **line_style(index), zorder=3)
         axes.fill_between(steps, low, high, color=_colour(index), alpha=0.18, linewidth=0)
         shown += [low, high]
     for name, row in _reference_rows(table, num_ues, metric):
         axes.axhline(row[metric]["iqm"], **REFERENCES[name], zorder=2)
         shown.append([row[metric]["iqm"]])
-    _scale(axes, shown)
+    scale(axes, shown)
     # Most is learned in a small part of the training.
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(_thousands)
+    axes.xaxis.set_major_formatter(thousands)
     axes.set_xlabel("training steps")
     axes.margins(x=0.02)
 
@@ -178,7 +178,7 @@ def _bars(axes: Any, table: Table, variants: Sequence[str], metric: str) -> None
         ]
         centres = np.array(places) + (index + 0.5) * width - 0.4
         capsize = {"capsize": 2.5, "error_kw": {"elinewidth": 1}}
-        axes.bar(centres, values, 0.92 * width, yerr=errors, **_bar_style(index), **capsize)
+        axes.bar(centres, values, 0.92 * width, yerr=errors, **bar_style(index), **capsize)
         shown.append(values)
     for place, num_ues in enumerate(ues):
         for name, row in _reference_rows(table, num_ues, metric):
@@ -188,7 +188,7 @@ def _bars(axes: Any, table: Table, variants: Sequence[str], metric: str) -> None
     axes.set_xticks(range(len(ues)), [str(num_ues) for num_ues in ues])
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("UEs")
-    if _scale(axes, shown):
+    if scale(axes, shown):
         axes.set_ylim(bottom=10 ** np.floor(np.log10(min(map(min, shown)) / 1.5)))
 
 
@@ -240,7 +240,7 @@ def _reference_rows(table: Table, num_ues: int, metric: str) -> Iterable[tuple[s
             yield row["algorithm"], row
 
 
-def _scale(axes: Any, shown: Sequence[Values]) -> bool:
+def scale(axes: Any, shown: Sequence[Values]) -> bool:
     """Makes the axis logarithmic where what is shown is positive and spans a factor of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -254,7 +254,8 @@ def _scale(axes: Any, shown: Sequence[Values]) -> bool:
     return logarithmic
 
 
-def _thousands(value: float, _: int) -> str:
+def thousands(value: float, _: int) -> str:
+    """Returns a tick's label, "300k"."""
     return f"{value / 1000:g}k"
 
 
@@ -262,18 +263,19 @@ def _colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def _line_style(index: int) -> dict[str, Any]:
+def line_style(index: int) -> dict[str, Any]:
     """Later lines are drawn over earlier ones: the first is broad, so that it shows below them."""
     width = 1.6 if index else 3.2
     return {"color": _colour(index), "linestyle": LINES[index % len(LINES)], "linewidth": width}
 
 
-def _bar_style(index: int) -> dict[str, Any]:
+def bar_style(index: int) -> dict[str, Any]:
+    """Returns what tells a variant's bars from others'."""
     hatch = HATCHES[index % len(HATCHES)]
     return {"facecolor": _colour(index), "edgecolor": "white", "hatch": hatch, "linewidth": 0}
 
 
-def _svg(figure: Any) -> bytes:
+def svg(figure: Any) -> bytes:
     """Returns a file that says neither when nor by what it was made."""
     file = io.BytesIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))

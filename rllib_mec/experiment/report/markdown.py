@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rllib_mec.experiment.report import field_wording, wording
+from rllib_mec.experiment.report.elements import Columns
 from rllib_mec.experiment.report.table import Row, Table, is_zero_shot
 
 COLUMNS = (
@@ -86,12 +87,18 @@ def further_markdown(tables: Sequence[Table]) -> str:
 
 def field_markdown(fields: Sequence[Mapping[str, Any]]) -> str:
     """Returns the tables of the scenario ``field``, one behind the other."""
+    return columns_markdown([t for field in fields for t in field_wording.field_tables(field)])
+
+
+def columns_markdown(
+    tables: Iterable[tuple[str, Columns, Sequence[Mapping[str, Any]]]],
+) -> str:
+    """Returns tables one behind the other, each a name, columns and rows."""
     lines = []
-    for field in fields:
-        for name, columns, rows in field_wording.field_tables(field):
-            heads = [label for label, _ in columns]
-            lines += [f"{name}:", "", _line(heads), _line("---" for _ in heads)]
-            lines += [*(_line(cell(row) for _, cell in columns) for row in rows), ""]
+    for name, columns, rows in tables:
+        heads = [label for label, _ in columns]
+        lines += [f"{name}:", "", _line(heads), _line("---" for _ in heads)]
+        lines += [*(_line(cell(row) for _, cell in columns) for row in rows), ""]
     return "\n".join(lines)
 
 

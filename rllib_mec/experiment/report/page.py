@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rllib_mec.experiment.progress import duration
-from rllib_mec.experiment.report import field_wording, figures, paper, wording
+from rllib_mec.experiment.report import elements, field_wording, figures, paper, wording
+from rllib_mec.experiment.report.figure5_page import figure5
 from rllib_mec.experiment.report.markdown import headline
 from rllib_mec.experiment.report.results import Study
 from rllib_mec.experiment.report.table import Row, Table, is_zero_shot
@@ -51,43 +51,34 @@ _METRIC_HEADS = tuple(wording.LABELS[metric] for metric in METRICS)
 
 
 def page(
-    main: Table,
+    main: Table | None,
     further: Sequence[Table],
     drawings: Mapping[str, bytes],
     fields: Sequence[Mapping[str, Any]] = (),
     others: Sequence[Study] = (),
+    controls: Sequence[Mapping[str, Any]] = (),
+    federation: Mapping[str, Any] | None = None,
 ) -> str:
     """Returns the page as HTML.
 
     Args:
-        main: the table that stands beside the paper's.
-        further: those of the other studies.
-        drawings: what ``figures.draw`` returned for ``main``.
+        main: the table that stands beside the paper's, if there is one.
+        further: those of the other studies of ``mec``.
+        drawings: the figures by file name.
         fields: what ``field_table`` returned for studies of the scenario ``field``.
         others: all studies but the main one.
+        controls: what ``control_table`` returned for studies of other environments.
+        federation: what ``federation_table`` returned for results of ``rllib fedtune``.
     """
+    studies = [*([main.study] if main else []), *others]
     parts = [
         "<h1>Fine-tuning at the mobile edge: results</h1>",
-        _p(
-            "HMPPO and what it is compared with, in the environment of arXiv 2310.17492 "
-            "(Table I and Figure 2 there). Values in brackets are 95 % intervals."
-        ),
-        "<h2>What the results say</h2>",
-        _list(wording.answers(main)),
-        "<h2>Table I: ours and the paper's</h2>",
-        _headline(main),
-        _p(wording.UNREACHABLE),
-        "<h2>Figures</h2>",
-        *_figures(main, drawings),
-        "<h2>Baselines and bounds</h2>",
-        _bounds(main),
-        *(_zero_shot(main) if any(map(is_zero_shot, main.rows)) else ()),
+        *(_main(main, drawings) if main else ()),
         *(part for field in fields for part in _field(field)),
         *(part for table in further for part in _further(table)),
-        "<h2>How each number is computed</h2>",
-        _list(wording.METHODS),
-        "<h2>Where the numbers come from</h2>",
-        _origins([main.study, *others]),
+        *figure5(controls, federation, drawings),
+        *(_method() if main else ()),
+        *(("<h2>Where the numbers come from</h2>", _origins(studies)) if studies else ()),
     ]
     head = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -95,6 +86,30 @@ def page(
         f"<title>rllib_mec: results</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
     )
     return head + "\n".join(parts) + "\n</body>\n</html>\n"
+
+
+def _main(main: Table, drawings: Mapping[str, bytes]) -> list[str]:
+    """The study that stands beside the paper's Table I and Figure 2."""
+    return [
+        elements.p(
+            "HMPPO and what it is compared with, in the environment of arXiv 2310.17492 "
+            "(Table I and Figure 2 there). Values in brackets are 95 % intervals."
+        ),
+        "<h2>What the results say</h2>",
+        elements.bullets(wording.answers(main)),
+        "<h2>Table I: ours and the paper's</h2>",
+        _headline(main),
+        elements.p(wording.UNREACHABLE),
+        "<h2>Figures</h2>",
+        *_figures(main, drawings),
+        "<h2>Baselines and bounds</h2>",
+        _bounds(main),
+        *(_zero_shot(main) if any(map(is_zero_shot, main.rows)) else ()),
+    ]
+
+
+def _method() -> list[str]:
+    return ["<h2>How each number is computed</h2>", elements.bullets(wording.METHODS)]
 
 
 def _headline(table: Table) -> str:
@@ -115,7 +130,9 @@ def _headline(table: Table) -> str:
         for row in rows
     ]
     note = f"† {paper.FROM_MARGINS} over IPPO" if any("†" in c[-1] for c in cells) else ""
-    return _table(heads, cells, text=(1,), groups=[row["num_ues"] for row in rows], caption=note)
+    return elements.table(
+        heads, cells, text=(1,), groups=[row["num_ues"] for row in rows], caption=note
+    )
 
 
 def _papers(row: Row, metric: str) -> str:
@@ -128,7 +145,7 @@ def _papers(row: Row, metric: str) -> str:
 def _bounds(table: Table) -> str:
     rows = [row for row in table.rows if row["kind"] != "trained"]
     if not rows:
-        return _p("This study evaluated none.")
+        return elements.p("This study evaluated none.")
     heads = ["UEs", "policy", "kind", "episodes", *_METRIC_HEADS, "score"]
     cells = [
         [
@@ -141,7 +158,7 @@ def _bounds(table: Table) -> str:
         ]
         for row in rows
     ]
-    return _table(heads, cells, text=(1, 2), groups=[row["num_ues"] for row in rows])
+    return elements.table(heads, cells, text=(1, 2), groups=[row["num_ues"] for row in rows])
 
 
 def _zero_shot(table: Table) -> list[str]:
@@ -153,25 +170,21 @@ def _zero_shot(table: Table) -> list[str]:
 
 def _field(field: Mapping[str, Any]) -> list[str]:
     """A study of the scenario ``field``: its policies, what critics differ by, what they decide."""
-    parts = [f"<h2>Field: {html.escape(field['study'])}</h2>", _p(field_wording.FIELD_METHOD)]
+    parts = [
+        f"<h2>Field: {html.escape(field['study'])}</h2>",
+        elements.p(field_wording.FIELD_METHOD),
+    ]
     if field["decisions"]:
-        parts.append(_p(field_wording.DECISIONS_METHOD))
-    for name, columns, rows in field_wording.field_tables(field):
-        heads = [label for label, _ in columns]
-        words = [
-            heads.index(head) for head in ("study", "setting", "policy", "kind") if head in heads
-        ]
-        cells = [[cell(row) for _, cell in columns] for row in rows]
-        groups = [row["num_ues"] for row in rows]
-        parts.append(_table(heads, cells, text=words, groups=groups, caption=name))
-    return parts
+        parts.append(elements.p(field_wording.DECISIONS_METHOD))
+    tables = field_wording.field_tables(field)
+    return parts + [elements.column_table(*each) for each in tables]
 
 
 def _further(table: Table) -> list[str]:
     found = wording.answers(table)
     return [
         f"<h2>Study: {html.escape(table.study.name)}</h2>",
-        *([_list(found)] if found else []),
+        *([elements.bullets(found)] if found else []),
         _rows(table, table.rows),
     ]
 
@@ -200,7 +213,7 @@ def _rows(table: Table, rows: Sequence[Row]) -> str:
                 *([wording.with_interval(entry, 2)] if over else []),
             ]
         )
-    return _table(heads, cells, text=(2,), groups=[row["num_ues"] for row in rows])
+    return elements.table(heads, cells, text=(2,), groups=[row["num_ues"] for row in rows])
 
 
 def _figures(table: Table, drawings: Mapping[str, bytes]) -> list[str]:
@@ -214,20 +227,10 @@ def _figures(table: Table, drawings: Mapping[str, bytes]) -> list[str]:
         "interval.",
     }
     return [
-        f"<figure>\n{_inline(drawings[name], name.partition('.')[0], caption)}\n"
-        f"<figcaption>{html.escape(caption)}</figcaption>\n</figure>"
+        elements.figure(drawings[name], name.partition(".")[0], caption)
         for name, caption in captions.items()
         if name in drawings
     ]
-
-
-def _inline(svg: bytes, prefix: str, label: str) -> str:
-    """Returns an SVG file as an element of the page, its ids apart from those of others."""
-    element = svg.decode()
-    element = element[element.index("<svg") :]
-    element = re.sub(r' xmlns(:\w+)?="[^"]*"', "", element)  # HTML knows them by itself
-    element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", element)
-    return element.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1).strip()
 
 
 def _origins(studies: Iterable[Study]) -> str:
@@ -247,7 +250,7 @@ def _origins(studies: Iterable[Study]) -> str:
         spec = html.escape(json.dumps(origin.spec, indent=1, ensure_ascii=False))
         summary = f"The specification of {html.escape(origin.name)}"
         specs.append(f"<details><summary>{summary}</summary><pre>{spec}</pre></details>")
-    return "\n".join([_table(heads, cells, text=(0, 1, 4), long=(1, 4)), *specs])
+    return "\n".join([elements.table(heads, cells, text=(0, 1, 4), long=(1, 4)), *specs])
 
 
 def _metrics(row: Row) -> list[str]:
@@ -256,56 +259,3 @@ def _metrics(row: Row) -> list[str]:
 
 def _count(value: int | None) -> str:
     return wording.number(value, 0)
-
-
-def _table(
-    heads: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    text: Sequence[int] = (),
-    long: Sequence[int] = (),
-    groups: Sequence[Any] = (),
-    caption: str = "",
-) -> str:
-    """Returns a table.
-
-    Args:
-        text: columns of words, which start at the left.
-        long: columns whose cells may break and are shown as they are.
-        groups: of each row; a line stands where it changes.
-    """
-
-    def cell(tag: str, column: int, content: str) -> str:
-        classes = [name for name, on in (("text", text), ("long", long)) if column in on]
-        attribute = f' class="{" ".join(classes)}"' if classes else ""
-        shown = html.escape(content) if column in long else _text(content)
-        if column not in text:  # what follows a number in brackets goes below it
-            shown = re.sub(r" ([\[(].+[\])])$", r"<br><small>\1</small>", shown)
-        return f"<{tag}{attribute}>{shown}</{tag}>"
-
-    lines = []
-    for position, row in enumerate(rows):
-        if groups and position and groups[position] != groups[position - 1]:
-            lines.append("</tbody><tbody>")
-        lines.append(f"<tr>{''.join(cell('td', k, c) for k, c in enumerate(row))}</tr>")
-    header = "".join(cell("th", column, head) for column, head in enumerate(heads))
-    note = f"<caption>{html.escape(caption)}</caption>\n" if caption else ""
-    body = "\n".join(lines)
-    return (
-        f'<div class="wide"><table>\n{note}<thead><tr>{header}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
-def _text(text: str) -> str:
-    """Returns text for HTML, with minus signs before numbers."""
-    return html.escape(re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", text))
-
-
-def _p(text: str) -> str:
-    return f"<p>{_text(text)}</p>"
-
-
-def _list(items: Iterable[str]) -> str:
-    lines = "\n".join(f"<li>{_text(item)}</li>" for item in items)
-    return f"<ul>\n{lines}\n</ul>"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,17 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from rllib_mec.errors import InputError
+from rllib_mec.experiment.study.metrics import MEC, MetricNames
 from rllib_mec.experiment.study.results import (
     ABOUT,
     CURVES,
-    CURVES_SCHEMA,
     KINDS,
-    LATER,
     RUNS,
-    RUNS_SCHEMA,
     TRAINED,
+    curves_schema,
+    later,
+    runs_schema,
 )
-from rllib_mec.system import DECISIONS, METRICS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +41,9 @@ class Run:
         :data:`~rllib_mec.experiment.study.results.KINDS`.
     trained_ues, seed, steps: of the training; None where nothing was trained.
     episodes: unseen episodes of the evaluation.
-    means, errors: mean over the episodes and its standard error for each of METRICS and DECISIONS;
-        None where the metric does not exist.
+    train_seconds: of the training, None where it is not known.
+    means, errors: mean over the episodes and its standard error for each metric of the study; None
+        where the metric does not exist.
     """
 
     variant: str
@@ -53,6 +55,7 @@ class Run:
     seed: int | None
     steps: int | None
     episodes: int
+    train_seconds: float | None
     means: dict[str, float | None]
     errors: dict[str, float | None]
 
@@ -62,7 +65,7 @@ class Curve:
     """The training curve of one seed.
 
     steps: environment steps, (P,), rising.
-    metrics: for each of METRICS, smoothed mean of the sampled training episodes, (P,).
+    metrics: for each that every episode has, smoothed mean of the sampled training episodes, (P,).
     """
 
     variant: str
@@ -76,7 +79,8 @@ class Origin(pydantic.BaseModel):
     """``study.json``: how the results came about.
 
     seconds: that the units took, summed up, None if unknown. steps: of each training. together: the
-    studies of the same file, in its order; none known of older results.
+    studies of the same file, in its order; none known of older results. metrics, decisions: what is
+    measured, see :class:`~rllib_mec.experiment.study.metrics.MetricNames`; of older results mec's.
     """
 
     model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
@@ -88,6 +92,13 @@ class Origin(pydantic.BaseModel):
     versions: dict[str, str]
     spec: dict[str, Any]
     together: list[str] = []
+    metrics: list[str] = pydantic.Field(list(MEC.metrics), min_length=1)
+    decisions: list[str] = list(MEC.decisions)
+
+    @property
+    def names(self) -> MetricNames:
+        """What is measured."""
+        return MetricNames(tuple(self.metrics), tuple(self.decisions))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,12 +127,9 @@ def read_study(path: Path) -> Study:
     for name in (ABOUT, RUNS, CURVES):
         if not (path / name).is_file():
             raise InputError(f"{path}: expected the results of a study: there is no {name} in it")
-    return Study(
-        path,
-        _read_origin(path / ABOUT),
-        _runs(path / RUNS),
-        _curves(path / CURVES),
-    )
+    origin = _read_origin(path / ABOUT)
+    names = origin.names
+    return Study(path, origin, _runs(path / RUNS, names), _curves(path / CURVES, names))
 
 
 def _read_origin(file: Path) -> Origin:
@@ -135,10 +143,10 @@ def _read_origin(file: Path) -> Origin:
         raise InputError(f"{file}: {place + ': ' if place else ''}{first['msg']}") from None
 
 
-def _rows(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+def _rows(file: Path, schema: pa.Schema, absent: Collection[str] = ()) -> list[dict[str, Any]]:
     """Reads the columns of ``schema``; all numbers in them are finite.
 
-    Null stands for what older results lack.
+    Null stands for what older results lack, the columns ``absent``.
     """
     try:
         table = parquet.ParquetFile(file).read()
@@ -147,7 +155,7 @@ def _rows(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
         raise InputError(f"{file}: expected a Parquet file: {reason}") from None
     for field in schema:
         if field.name not in table.column_names:
-            if field.name in LATER:
+            if field.name in absent:
                 table = table.append_column(field, pa.nulls(len(table), field.type))
                 continue
             raise InputError(f"{file}: expected a column {field.name} ({field.type})")
@@ -166,16 +174,16 @@ def _rows(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     return table.select(schema.names).cast(schema).to_pylist()
 
 
-def _runs(file: Path) -> list[Run]:
+def _runs(file: Path, measured: MetricNames) -> list[Run]:
     names = [field.name for field in dataclasses.fields(Run)][:-2]
     runs = []
-    for row in _rows(file, RUNS_SCHEMA):
+    for row in _rows(file, runs_schema(measured), later(measured)):
         if row["kind"] not in KINDS:
             raise InputError(f"{file}: kind {row['kind']!r}: expected one of {', '.join(KINDS)}")
         if row["kind"] == TRAINED and None in (row["seed"], row["trained_ues"]):
             raise InputError(f"{file}: {row['variant']}: expected seed and trained_ues of trained")
-        means = {metric: row[metric] for metric in (*METRICS, *DECISIONS)}
-        errors = {metric: row[f"{metric}_se"] for metric in (*METRICS, *DECISIONS)}
+        means = {metric: row[metric] for metric in measured.all}
+        errors = {metric: row[f"{metric}_se"] for metric in measured.all}
         runs.append(Run(**{name: row[name] for name in names}, means=means, errors=errors))
     if not runs:
         raise InputError(f"{file}: expected at least one row")
@@ -189,17 +197,18 @@ def _runs(file: Path) -> list[Run]:
     return runs
 
 
-def _curves(file: Path) -> list[Curve]:
+def _curves(file: Path, measured: MetricNames) -> list[Curve]:
     def curve_of(row: dict[str, Any]) -> tuple[str, int, int]:
         return row["variant"], row["num_ues"], row["seed"]
 
-    rows = sorted(_rows(file, CURVES_SCHEMA), key=lambda row: (*curve_of(row), row["steps"]))
+    schema = curves_schema(measured)
+    rows = sorted(_rows(file, schema), key=lambda row: (*curve_of(row), row["steps"]))
     curves = []
     for key, group in itertools.groupby(rows, curve_of):
         points = list(group)
         steps = np.array([point["steps"] for point in points])
         if np.any(np.diff(steps) == 0):
             raise InputError(f"{file}: {key[0]}, seed {key[2]}: expected each of steps once")
-        metrics = {name: np.array([point[name] for point in points]) for name in METRICS}
+        metrics = {name: np.array([point[name] for point in points]) for name in measured.metrics}
         curves.append(Curve(*key, steps, metrics))
     return curves

@@ -98,11 +98,30 @@ def welch_difference(x: Values, y: Values) -> dict[str, Any]:
     if min(len(x), len(y)) < 2:
         return {"mean": difference, "ci95": None}
     a, b = (float(np.var(values, ddof=1)) / len(values) for values in (x, y))
+    return {"mean": difference, "ci95": _welch(difference, (a, len(x)), (b, len(y)))}
+
+
+def welch_difference_to(x: Values, mean: float, error: float | None, count: int) -> dict[str, Any]:
+    """Returns the same of the mean of x, (S,), less a mean over ``count`` episodes.
+
+    Args:
+        error: the standard error of that mean; None if it has none.
+    """
+    difference = float(np.mean(x) - mean)
+    if len(x) < 2 or error is None:
+        return {"mean": difference, "ci95": None}
+    a = float(np.var(x, ddof=1)) / len(x)
+    return {"mean": difference, "ci95": _welch(difference, (a, len(x)), (error**2, count))}
+
+
+def _welch(difference: float, x: tuple[float, int], y: tuple[float, int]) -> list[float]:
+    """Welch's interval from the squared standard error and the count of either side."""
+    (a, seeds), (b, others) = x, y
     if a + b == 0:
-        return {"mean": difference, "ci95": [difference, difference]}
-    degrees = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
+        return [difference, difference]
+    degrees = (a + b) ** 2 / (a**2 / (seeds - 1) + b**2 / (others - 1))
     half = float(stats.t.ppf(0.975, degrees)) * math.sqrt(a + b)
-    return {"mean": difference, "ci95": [difference - half, difference + half]}
+    return [difference - half, difference + half]
 
 
 def normalised(

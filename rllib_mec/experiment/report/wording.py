@@ -19,6 +19,9 @@ LABELS = {
     "emulator_changes": "emulator changes",
     "server_share": "server share",
     "local_retention": "local retention",
+    "log_delay": "log delay",
+    "exchanges": "emulator exchanges",
+    "energy_kj": "energy, kJ",
 }
 
 DIGITS = {
@@ -28,6 +31,9 @@ DIGITS = {
     "emulator_changes": 1,
     "server_share": 3,
     "local_retention": 3,
+    "log_delay": 3,
+    "exchanges": 2,
+    "energy_kj": 2,
 }
 
 METHODS = (

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,14 @@ def carry_out(unit: Unit, folder: Path, say: Say) -> Done:
             for n in unit.tested
         ]
         return Done(runs, [], clock.seconds())
-    curve, checkpoints, config = _trained(unit, folder, say, clock)
+    curve, checkpoints, config, train_seconds = _trained(unit, folder, say, clock)
     what = _what(unit, config.critic if isinstance(config, HMPPOConfig) else None)
     runs = [
         what
         | ({"variant": unit.variant + results.EXPLORED} if explore else {})
         | {"kind": unit.kind, "trained_ues": unit.num_ues, "num_ues": n, "seed": seed}
         | {"steps": unit.steps, "episodes": unit.episodes}
+        | {"train_seconds": train_seconds and train_seconds / len(unit.seeds)}
         | _evaluated(unit, str(checkpoint), unit.form["config"]["env_config"], n, explore)
         for seed, checkpoint in checkpoints.items()
         for n in unit.tested
@@ -92,7 +93,7 @@ def _evaluated(
         unit.evaluation_seed,
         explore=explore,
     )
-    return results.summary(values)
+    return results.summary(values, unit.metric_names())
 
 
 class _Clock:
@@ -108,20 +109,21 @@ class _Clock:
 
 def _trained(
     unit: Unit, folder: Path, say: Say, clock: _Clock
-) -> tuple[list[Row], dict[int, Path], Any]:
-    """Returns points of the training curves, each seed's checkpoint, and the configuration."""
+) -> tuple[list[Row], dict[int, Path], Any, float | None]:
+    """Returns points of the curves, each seed's checkpoint, the configuration, training seconds."""
     plan = unit.plan()
     plan.environment.register()
     steps, saved = _newest(folder)
-    curve: list[Row] = []
+    progress: dict[str, Any] = {"curve": [], "seconds": 0.0, "train_seconds": 0.0}
     if saved is not None:
         progress = json.loads((saved / _PROGRESS).read_text())
-        curve, clock.before = progress["curve"], progress["seconds"]
+        clock.before = progress["seconds"]
     if saved is None or steps < unit.steps:
-        saved = _train(unit, plan, folder, saved, curve, say, clock)
+        saved = _train(unit, plan, folder, saved, progress, say, clock)
     state = saved / _STATE
     checkpoints = {s: state / f"seed_{s}" if unit.stacked else state for s in unit.seeds}
-    return curve, checkpoints, plan.configs[0]
+    # Unknown where an older version has begun it.
+    return progress["curve"], checkpoints, plan.configs[0], progress.get("train_seconds")
 
 
 def _train(
@@ -129,11 +131,12 @@ def _train(
     plan: Plan,
     folder: Path,
     saved: Path | None,
-    curve: list[Row],
+    progress: dict[str, Any],
     say: Say,
     clock: _Clock,
 ) -> Path:
-    """Trains on from ``saved``, adds to the curve, and returns where the end is saved."""
+    """Trains on from ``saved``, adds to the progress, and returns where the end is saved."""
+    curve, names = progress["curve"], unit.metric_names()
     trial = plan.trainable(config=plan.param_space)
     try:
         if saved is not None:
@@ -141,21 +144,24 @@ def _train(
         last_save = time.monotonic()
         steps = 0
         while steps < unit.steps:
+            started = time.monotonic()
             result = trial.train()
+            if "train_seconds" in progress:
+                progress["train_seconds"] += time.monotonic() - started
             steps = int(result[STEPS])
             due = not curve or steps >= min(CURVE_SPACING * curve[-1]["steps"], unit.steps)
-            if due and (points := _points(unit, result)):
+            if due and (points := _points(unit, result, names.metrics)):
                 curve += points
                 say(steps, float(np.mean([point["reward"] for point in points])))
             if time.monotonic() - last_save > SECONDS_BETWEEN_CHECKPOINTS:
-                _save(trial, folder, steps, {"curve": curve, "seconds": clock.seconds()})
+                _save(trial, folder, steps, progress | {"seconds": clock.seconds()})
                 last_save = time.monotonic()
-        return _save(trial, folder, steps, {"curve": curve, "seconds": clock.seconds()})
+        return _save(trial, folder, steps, progress | {"seconds": clock.seconds()})
     finally:
         trial.stop()
 
 
-def _points(unit: Unit, result: Mapping[str, Any]) -> list[Row]:
+def _points(unit: Unit, result: Mapping[str, Any], names: Sequence[str]) -> list[Row]:
     """Returns the metrics of each seed after an iteration, none before the first episode's end."""
     members = result.get(MEMBERS) or {}
     own = {s: members[f"seed_{s}"] if unit.stacked else result for s in unit.seeds}
@@ -164,7 +170,7 @@ def _points(unit: Unit, result: Mapping[str, Any]) -> list[Row]:
         metrics = metrics_of(of_seed)
         if "reward" not in metrics:
             return []
-        known = {name: metrics.get(name) for name in results.METRICS}
+        known = {name: metrics.get(name) for name in names}
         points.append({"seed": seed, "steps": int(result[STEPS]), **known})
     return points
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from rllib_mec.system import DECISIONS, METRICS
+from rllib_mec.experiment.study.metrics import MEC, MetricNames
 
 RUNS, CURVES, ABOUT = "runs.parquet", "curves.parquet", "study.json"
 """Files of a study's directory."""
@@ -30,10 +30,7 @@ def _column(name: str, kind: pyarrow.DataType, always: bool = False) -> pyarrow.
     return pyarrow.field(name, kind, nullable=not always)
 
 
-_LATER = [_column(name, pyarrow.float64()) for m in DECISIONS for name in (m, f"{m}_se")]
-
-LATER = frozenset(field.name for field in _LATER)
-"""Columns of ``runs.parquet`` that older results lack, which is as if they held null."""
+_TRAIN_SECONDS = _column("train_seconds", pyarrow.float64())
 
 _WHAT = (
     _column("study", pyarrow.string(), always=True),
@@ -42,54 +39,76 @@ _WHAT = (
     _column("critic", pyarrow.string()),
 )
 
-RUNS_SCHEMA = pyarrow.schema(
-    [
-        *_WHAT,
-        _column("kind", pyarrow.string(), always=True),
-        _column("trained_ues", pyarrow.int32()),
-        _column("num_ues", pyarrow.int32(), always=True),
-        _column("seed", pyarrow.int64()),
-        _column("steps", pyarrow.int64()),
-        _column("episodes", pyarrow.int32(), always=True),
-        *(_column(name, pyarrow.float64(), always=name == "reward") for name in METRICS),
-        *(_column(f"{name}_se", pyarrow.float64()) for name in METRICS),
-        *_LATER,
-    ]
-)
-"""``runs.parquet``: a policy evaluated on a number of UEs.
 
-kind: one of :data:`KINDS`; ``trained_ues``, ``seed`` and ``steps`` are of what is trained.
-Metrics are means over ``episodes`` episodes that no training sees, and with ``_se`` the standard
-errors of these means; null where there is none: a bound has only a reward, who sends all to the
-server no retention. Episodes that lack a metric do not count in its mean.
-"""
+def runs_schema(names: MetricNames) -> pyarrow.Schema:
+    """Returns the columns of ``runs.parquet``: a policy evaluated on a number of UEs.
 
-CURVES_SCHEMA = pyarrow.schema(
-    [
-        *_WHAT,
-        _column("num_ues", pyarrow.int32(), always=True),
-        _column("seed", pyarrow.int64(), always=True),
-        _column("steps", pyarrow.int64(), always=True),
-        *(_column(name, pyarrow.float32(), always=True) for name in METRICS),
-    ]
-)
-"""``curves.parquet``: a training run after ``steps`` steps.
+    kind: one of :data:`KINDS`; ``trained_ues``, ``seed``, ``steps`` and ``train_seconds`` are of
+    what is trained. Metrics are means over ``episodes`` episodes that no training sees, and with
+    ``_se`` the standard errors of these means; null where there is none: a bound has only a reward,
+    who sends all to the server no retention. Episodes that lack a metric do not count in its mean.
 
-Metrics are those of the training's own episodes, explored by the policies as they were then:
-RLlib's mean over the last 100 episodes.
-"""
+    train_seconds: by the clock, of the training's iterations alone, so that it depends on the
+    machine and what else it does. Seeds trained as one stack share their time: each has an equal
+    part, less than it would take alone (``stacked: false`` trains it so).
+    """
+    return pyarrow.schema(
+        [
+            *_WHAT,
+            _column("kind", pyarrow.string(), always=True),
+            _column("trained_ues", pyarrow.int32()),
+            _column("num_ues", pyarrow.int32(), always=True),
+            _column("seed", pyarrow.int64()),
+            _column("steps", pyarrow.int64()),
+            _column("episodes", pyarrow.int32(), always=True),
+            *(_column(name, pyarrow.float64(), always=name == "reward") for name in names.metrics),
+            *(_column(f"{name}_se", pyarrow.float64()) for name in names.metrics),
+            *_later(names),
+        ]
+    )
+
+
+def _later(names: MetricNames) -> list[pyarrow.Field]:
+    of_decisions = (name for each in names.decisions for name in (each, f"{each}_se"))
+    return [*(_column(name, pyarrow.float64()) for name in of_decisions), _TRAIN_SECONDS]
+
+
+def later(names: MetricNames) -> frozenset[str]:
+    """Returns the columns of ``runs.parquet`` that older results lack, as if they held null."""
+    return frozenset(field.name for field in _later(names))
+
+
+def curves_schema(names: MetricNames) -> pyarrow.Schema:
+    """Returns the columns of ``curves.parquet``: a training run after ``steps`` steps.
+
+    Metrics are those of the training's own episodes, explored by the policies as they were then:
+    RLlib's mean over the last 100 episodes.
+    """
+    return pyarrow.schema(
+        [
+            *_WHAT,
+            _column("num_ues", pyarrow.int32(), always=True),
+            _column("seed", pyarrow.int64(), always=True),
+            _column("steps", pyarrow.int64(), always=True),
+            *(_column(name, pyarrow.float32(), always=True) for name in names.metrics),
+        ]
+    )
+
+
+RUNS_SCHEMA, CURVES_SCHEMA = runs_schema(MEC), curves_schema(MEC)
+"""Those of ``mec``."""
 
 Row = dict[str, Any]
 
 
-def summary(values: dict[str, Any]) -> Row:
+def summary(values: Mapping[str, Any], names: MetricNames) -> Row:
     """Returns the columns of metrics: means over episodes and their standard errors.
 
     Args:
         values: by name, (episodes,) each, NaN for an episode that lacks the metric.
     """
     row: Row = {}
-    for name in (*METRICS, *DECISIONS):
+    for name in names.all:
         given = np.asarray(values.get(name, ()), dtype=float)
         own = given[~np.isnan(given)]
         several = len(own) > 1

@@ -141,9 +141,10 @@ def _keep(unit: Unit, done: Done, out: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     about = {"seconds": round(done.seconds, 1), "unit": dataclasses.asdict(unit)}
     (folder / _UNIT).write_text(json.dumps(about, indent=1) + "\n")
-    results.write(folder / results.CURVES, done.curves, results.CURVES_SCHEMA)
+    names = unit.metric_names()
+    results.write(folder / results.CURVES, done.curves, results.curves_schema(names))
     # Last: where it is, the unit is done.
-    results.write(folder / results.RUNS, done.runs, results.RUNS_SCHEMA)
+    results.write(folder / results.RUNS, done.runs, results.runs_schema(names))
 
 
 def _folder(unit: Unit, out: Path) -> Path:
@@ -159,9 +160,10 @@ def _write(
 ) -> None:
     """Writes the results of all units of a study as one."""
     (out / study.name).mkdir(exist_ok=True)
+    names = units[0].metric_names()  # those of all, as units_of has seen to
     for name, schema in (
-        (results.RUNS, results.RUNS_SCHEMA),
-        (results.CURVES, results.CURVES_SCHEMA),
+        (results.RUNS, results.runs_schema(names)),
+        (results.CURVES, results.curves_schema(names)),
     ):
         rows = [
             row | {"study": unit.study, "variant": results.relabelled(row, unit.variant)}
@@ -181,6 +183,8 @@ def _write(
         },
         "spec": study.form.model_dump(exclude_none=True),
         "together": together,
+        "metrics": list(names.metrics),
+        "decisions": list(names.decisions),
     }
     (out / study.name / results.ABOUT).write_text(json.dumps(description, indent=1) + "\n")
     interrupt.say(f"{study.name}: {out / study.name}")

@@ -20,8 +20,11 @@ A file holds one study or several, which are run together::
 
 A variant with a ``base`` of its own shares nothing but ``env_config``, nor does one with ``shared:
 false``. The values of ``evaluation`` above are its defaults; ``test_num_ues`` and ``baselines`` may
-be left out. With ``explored: true`` in ``evaluation``, what is trained is evaluated twice: with its
-most probable actions, and with actions drawn as in training, as the variant "NAME, explored".
+be left out. Seeds are trained as one stack where that is possible, and share its time; ``stacked:
+false`` trains each alone, for a time of its own. Metrics are those that the environment says it has
+(``metric_names``), the same of all variants. With ``explored: true`` in ``evaluation``,
+what is trained is evaluated twice: with its most probable actions, and with actions drawn as in
+training, as the variant "NAME, explored".
 """
 
 from __future__ import annotations
@@ -81,6 +84,7 @@ class StudyForm(Form):
     baselines: list[str] = pydantic.Field([])
     base: str | None = None
     config: dict[str, Any] = pydantic.Field({})
+    stacked: bool | None = None
     variants: Annotated[dict[str, VariantForm], pydantic.Field(min_length=1)]
 
 

@@ -14,6 +14,7 @@ from rllib_mec.experiment import environments, settings
 from rllib_mec.experiment.plan import Plan, prepare
 from rllib_mec.experiment.spec import Experiment
 from rllib_mec.experiment.spec import make as make_experiment
+from rllib_mec.experiment.study.metrics import MetricNames, metric_names
 from rllib_mec.experiment.study.results import BASELINE, BOUND, TRAINED
 from rllib_mec.experiment.study.spec import Study, config_of, env_config_of
 from rllib_mec.hmppo import HMPPOConfig
@@ -82,6 +83,11 @@ class Unit:
         """
         return prepare(make_experiment(self.study, self.form))
 
+    def metric_names(self) -> MetricNames:
+        """Returns what is measured of its episodes."""
+        of_training = self.form.get("config", self.form)
+        return metric_names(self.form["env"], of_training["env_config"])
+
     def resources(self) -> dict[str, float]:
         """Returns what Ray has to give the task that carries the unit out."""
         if self.kind != TRAINED:
@@ -97,7 +103,17 @@ def units_of(study: Study) -> list[Unit]:
     Raises:
         InputError: an algorithm, environment or setting that cannot work, with its place.
     """
-    return [*_baselines(study), *_trained(study)]
+    units = [*_baselines(study), *_trained(study)]
+    first, *others = units
+    names = first.metric_names()
+    for unit in others:
+        if (found := unit.metric_names()) != names:
+            raise InputError(
+                f"{study.source.place(()) or study.name}: {unit.variant} measures "
+                f"{', '.join(found.all)}: expected the metrics of {first.variant} in the same "
+                f"study, {', '.join(names.all)}"
+            )
+    return units
 
 
 def _baselines(study: Study) -> Iterator[Unit]:
@@ -178,7 +194,8 @@ def _groups(
                 f"{place}: {name} = {getattr(config, name)}: expected 0 in a study, whose units "
                 "run beside each other"
             )
-    if len(seeds) == 1 or not isinstance(config, HMPPOConfig):
+    together = len(seeds) > 1 and study.form.stacked is not False
+    if not together or not isinstance(config, HMPPOConfig):
         return alone
     config = config.copy(copy_frozen=False)
     config.validate()

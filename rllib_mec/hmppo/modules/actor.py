@@ -32,7 +32,7 @@ class Actor(TorchRLModule):
     """Maps observations (B, observation_size) to distribution parameters (B, num_parameters).
 
     Its ``model_config`` holds ``fcnet_hiddens``, ``fcnet_activation``, ``initial_log_std``,
-    ``num_entities`` (None for a plain MLP), ``num_parts`` (see
+    ``num_entities`` (None for a plain MLP), ``num_parts`` and ``branches`` (see
     :class:`~rllib_mec.hmppo.action_codec.ActionCodec`), ``num_members`` (None for an agent that is
     no group) and ``observation_filter``. Standard deviations do not depend on the observation; all
     entities or members share them, so that no weight depends on how many there are.
@@ -52,7 +52,9 @@ class Actor(TorchRLModule):
         config = self.model_config
         members: int | None = config.get("num_members")
         space = joined_space(self.action_space, members) if members else self.action_space
-        self.codec = ActionCodec(space, parts=config.get("num_parts", 1))
+        self.codec = ActionCodec(
+            space, parts=config.get("num_parts", 1), branches=config.get("branches", False)
+        )
         # Members are entities that know nothing of each other.
         self.num_entities: int | None = members or config["num_entities"]
         n = self.num_entities or 1
@@ -68,11 +70,8 @@ class Actor(TorchRLModule):
             self.network: Network = AutoregressiveHeads(
                 num_inputs, hidden, choices, activation, 0.01, config.get("entity_order")
             )
-        elif self.num_entities:
-            heads = MemberHeads if members else EntityHeads
-            self.network = heads(num_inputs, hidden, num_outputs, activation, 0.01)
         else:
-            self.network = MLP(num_inputs, [*hidden, num_outputs], activation, 0.01)
+            self.network = self.make_network(num_inputs, num_outputs)
         self._std_sizes = [
             leaf.size // n if leaf.kind == CONTINUOUS else 0 for leaf in self.codec.leaves
         ]
@@ -81,6 +80,15 @@ class Actor(TorchRLModule):
             initial = float(config["initial_log_std"])
             self.log_std = nn.Parameter(torch.full((sum(self._std_sizes),), initial))
         self.filter = ObservationFilter(num_inputs) if config["observation_filter"] else None
+
+    def make_network(self, num_inputs: int, num_outputs: int) -> Network:
+        """Returns the network that gives all outputs at once, of an entity or of the whole."""
+        config = self.model_config
+        hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
+        if not self.num_entities:
+            return MLP(num_inputs, [*hidden, num_outputs], activation, 0.01)
+        heads = MemberHeads if config.get("num_members") else EntityHeads
+        return heads(num_inputs, hidden, num_outputs, activation, 0.01)
 
     def trace(
         self, values: Values, observations: Tensor, actions: Tensor | None = None

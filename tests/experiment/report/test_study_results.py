@@ -10,7 +10,8 @@ from pyarrow import parquet
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.report.results import read_study
-from rllib_mec.experiment.study.results import LATER, RUNS_SCHEMA, read, summary
+from rllib_mec.experiment.study.metrics import MEC
+from rllib_mec.experiment.study.results import RUNS_SCHEMA, later, read, summary
 
 
 @pytest.fixture
@@ -66,9 +67,10 @@ def test_a_missing_column(folder, name, column):
 
 def test_columns_that_older_results_lack_are_null(folder):
     names = set(parquet.read_schema(folder / "runs.parquet").names)
-    assert not names & set(LATER)
+    assert not names & later(MEC)
     assert {run.means["server_share"] for run in read_study(folder).runs} == {None}
-    assert len(LATER) == 4
+    assert {run.train_seconds for run in read_study(folder).runs} == {None}
+    assert len(later(MEC)) == 5
     # A unit's rows are read in another way, to become part of a study's.
     rows = read(folder / "runs.parquet", RUNS_SCHEMA)
     assert all(row["local_retention_se"] is None and row["reward"] < 0 for row in rows)
@@ -83,13 +85,13 @@ def test_newer_columns_are_read(folder):
 
 def test_a_summary_leaves_out_episodes_that_lack_a_metric():
     values = {"server_share": [1.0, 0.0, 0.5, 0.5], "local_retention": [np.nan, 0.4, 0.8, np.nan]}
-    row = summary({name: np.array(each) for name, each in values.items()})
+    row = summary({name: np.array(each) for name, each in values.items()}, MEC)
     assert row["local_retention"] == pytest.approx(0.6)
     # Standard deviation 0.2828 of two.
     assert row["local_retention_se"] == pytest.approx(0.2)
     assert row["server_share"] == 0.5
     assert row["reward"] is None
-    nowhere = summary({"local_retention": np.array([np.nan, np.nan])})
+    nowhere = summary({"local_retention": np.array([np.nan, np.nan])}, MEC)
     assert (nowhere["local_retention"], nowhere["local_retention_se"]) == (None, None)
 
 

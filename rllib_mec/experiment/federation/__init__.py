@@ -1,0 +1,1 @@
+"""``rllib fedtune``: carries out and compares the federations of :mod:`rllib_mec.federated`."""
