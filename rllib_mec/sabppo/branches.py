@@ -73,7 +73,8 @@ class Branches(Network):
         """The same, and before it the gradient of the encodings, (S, R, I)."""
         x, saved, own = tape
         to_hidden, _, to_output, _ = values
-        of_output = torch.einsum("sro,srow->sow", gradient, own)
+        # Not einsum, whose products by branch are too small to pay.
+        of_output = (gradient[..., None] * own).sum(dim=1)
         to_own = gradient[..., None] * to_output[:, None]
         if self.belongs is not None:
             to_own = torch.einsum("ok,srow->srkw", self.belongs, to_own)

@@ -18,10 +18,10 @@ FEDPEAT = {"num_ues": 2, "num_rounds": 8}
 
 @pytest.mark.ray
 @pytest.mark.parametrize("ratio", ["joint", "branch"])
-def test_every_branch_learns(build_algorithm, ratio):
+def test_every_branch_learns(build, ratio):
     config = branching_config(ratio=ratio, train_batch_size_per_learner=256, gamma=0.0, lr=1e-2)
     config.training(minibatch_size=64, num_epochs=6)
-    algorithm = build_algorithm(config)
+    algorithm = build(config)
     for _ in range(25):
         results = algorithm.train()
     metrics = results["env_runners"]["episode_metrics"]
@@ -31,19 +31,19 @@ def test_every_branch_learns(build_algorithm, ratio):
 @pytest.mark.ray
 @pytest.mark.parametrize("batched", [True, False])
 @pytest.mark.parametrize("entity_shared", [False, True], ids=["mlp", "entities"])
-def test_it_trains_on_fedpeat_in_batches_and_by_episodes(build_algorithm, batched, entity_shared):
+def test_it_trains_on_fedpeat_in_batches_and_by_episodes(build, batched, entity_shared):
     config = branching_config("fedpeat", FEDPEAT, batched=batched, entity_shared=entity_shared)
-    results = build_algorithm(config).train()
+    results = build(config).train()
     assert set(results["env_runners"]["episode_metrics"]) == set(METRICS)
     assert np.isfinite(results["learners"][ORCHESTRATOR]["policy_loss"])
 
 
 @pytest.mark.ray
-def test_saved_and_loaded_it_is_the_same_policy(build_algorithm, tmp_path):
-    first = build_algorithm(branching_config("fedpeat", FEDPEAT))
+def test_saved_and_loaded_it_is_the_same_policy(build, tmp_path):
+    first = build(branching_config("fedpeat", FEDPEAT))
     first.train()
     path = first.save_to_path(str(tmp_path / "checkpoint"))
-    second = build_algorithm(branching_config("fedpeat", FEDPEAT).debugging(seed=7))
+    second = build(branching_config("fedpeat", FEDPEAT).debugging(seed=7))
     second.restore_from_path(path)
     ours, theirs = (a.learner_group.get_weights()[ORCHESTRATOR] for a in (first, second))
     assert any("branches" in name for name in ours)
@@ -52,9 +52,9 @@ def test_saved_and_loaded_it_is_the_same_policy(build_algorithm, tmp_path):
 
 
 @pytest.mark.ray
-def test_seeds_are_stacked(build_algorithm):
+def test_seeds_are_stacked(build):
     config = branching_config("fedpeat", FEDPEAT)
-    alone = build_algorithm(config)  # seed 1
+    alone = build(config)  # seed 1
     stack = StackedTraining(branching_config("fedpeat", FEDPEAT), [{"seed": 0}, {"seed": 1}])
     try:
         stack.train(), alone.train()
