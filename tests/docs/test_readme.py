@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 STUDIES = sorted((ROOT / "tuned_examples" / "studies").glob("*.yaml"))
 RESULTS = ROOT / "tuned_examples" / "studies" / "results"
+WITHOUT_RESULTS = {ROOT / "tuned_examples" / "studies" / "fedpeat.yaml"}
 EXAMPLES = sorted(set((ROOT / "tuned_examples").rglob("*.yaml")) - set(STUDIES))
 
 
@@ -49,6 +50,7 @@ def test_the_table_of_parts_holds_every_constant(part):
 
 
 def test_the_results_are_those_that_are_kept():
+    from rllib_mec.experiment.report.control import is_control
     from rllib_mec.experiment.report.field import field_tables, is_field
     from rllib_mec.experiment.report.markdown import field_markdown, further_markdown, markdown
     from rllib_mec.experiment.report.results import read_study
@@ -59,7 +61,8 @@ def test_the_results_are_those_that_are_kept():
     main = studies.pop("table1")
     assert markdown(make_table(main, with_paper=True)) in README
     assert main.origin.command in README
-    others = [make_table(study) for study in studies.values() if not is_field(study)]
+    of_mec = [study for study in studies.values() if not is_control(study)]
+    others = [make_table(study) for study in of_mec if not is_field(study)]
     assert further_markdown(others) == (RESULTS / "studies.md").read_text(encoding="utf-8")
     fields = {table["study"]: table for table in field_tables(list(studies.values()))}
     kept = (RESULTS / "field.md").read_text(encoding="utf-8")
@@ -83,7 +86,15 @@ def test_the_measured_curves_are_those_that_are_kept():
     assert f"({middle:.2f}, {high:.2f} and {low:.2f} of their mean)" in README
 
 
-@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_studies_without_results_have_none():
+    """Once there are any, they belong to those that are kept."""
+    from rllib_mec.experiment.study.spec import read_file
+
+    for file in WITHOUT_RESULTS:
+        assert [study.name for study in read_file(file) if (RESULTS / study.name).exists()] == []
+
+
+@pytest.mark.parametrize("file", sorted(set(STUDIES) - WITHOUT_RESULTS), ids=lambda file: file.stem)
 def test_studies_can_be_run_and_their_results_are_kept(file):
     from rllib_mec.experiment.report.results import read_study
     from rllib_mec.experiment.study.spec import read_file

@@ -105,6 +105,7 @@ def _curves(
     # Most is learned in a small part of the training.
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(thousands)
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("training steps")
     axes.margins(x=0.02)
 
