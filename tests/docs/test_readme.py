@@ -77,11 +77,20 @@ def test_the_results_are_those_that_are_kept():
 
 def test_the_measured_curves_are_those_that_are_kept():
     pytest.importorskip("transformers")
-    from rllib_mec.experiment.profiling.summary import levels, markdown
+    from rllib_mec.experiment.profiling.summary import levels, markdown, points
     from rllib_mec.system.profile import read_profile
 
     kept = read_profile(ROOT / "tuned_examples" / "profiles" / "offline.parquet")
     assert markdown(kept, "layer_drop") in README
+    distilled = read_profile(ROOT / "tuned_examples" / "profiles" / "distillation.parquet")
+    for compression, name in (
+        ("distillation", "zero_shot"),
+        ("layer_drop", "zero_shot"),
+        ("distillation", "plug_in"),
+    ):
+        first = [points(distilled, task, compression)[0] for task in distilled.tasks]
+        said = " / ".join(f"{getattr(point, name)[1]:.1f}" for point in first)
+        assert said in " ".join(README.split())
     low, middle, high = sorted(levels(kept).values())
     assert f"({middle:.2f}, {high:.2f} and {low:.2f} of their mean)" in README
 
