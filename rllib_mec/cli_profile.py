@@ -26,9 +26,10 @@ ADAPTER_LR = {"layers": 5e-4, "lora": 3e-3}
 )
 @click.option(
     "--tasks",
-    default="reference,docstrings,code",
+    default="reference,code",
     show_default=True,
-    help="Texts to tune on: these three, text files, directories of them, or NAME=PATH.",
+    help="Texts to tune on: reference, docstrings, code, text files, directories of them, or "
+    "NAME=PATH.",
 )
 @click.option("--retentions", help="Shares of the middle layers (default: 7, evenly spread).")
 @click.option(
