@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -29,7 +29,6 @@ class Distillation:
     sequences: torch.Tensor
     training: Training
     seed: int = 0
-    after_step: Callable[[], None] | None = None
 
 
 def distil(
@@ -58,7 +57,7 @@ def distil(
     trainer = Trainer(
         student, list(middle.parameters()), distillation.training, distillation.seed, loss
     )
-    trainer.run(distillation.sequences, distillation.after_step)
+    trainer.run(distillation.sequences)
     student.requires_grad_(False)
 
 

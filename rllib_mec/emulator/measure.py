@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -59,7 +59,6 @@ def measure(
     sequences: Sequences,
     tuning: Tuning,
     distilled: Mapping[str, torch.Tensor] | None = None,
-    after_step: Callable[[], None] | None = None,
 ) -> Row:
     """Tunes and measures; ``whole`` stays as it is, bit for bit.
 
@@ -70,13 +69,13 @@ def measure(
         InputError: the retention or adapter does not fit the model, or the training diverged.
     """
     if unit.case == "full":
-        return _full(unit, whole, sequences, tuning, after_step)
+        return _full(unit, whole, sequences, tuning)
     adapter, compression = tuning.adapter, unit.compression
     if unit.case == "server":
         compression = "layer_drop"  # of retention 1: the whole model
     emulator = make_emulator(whole, adapter, unit.retention, compression, distilled, unit.seed)
     zero_shot, seconds = _tune(
-        emulator.model, emulator.trainable, sequences, tuning.training, unit.seed, after_step
+        emulator.model, emulator.trainable, sequences, tuning.training, unit.seed
     )
     tuned = perplexity(emulator.model, sequences.validation)
     state = adapter_state(emulator.model, adapter)
@@ -109,12 +108,11 @@ def _full(
     whole: PreTrainedModel,
     sequences: Sequences,
     tuning: Tuning,
-    after_step: Callable[[], None] | None,
 ) -> Row:
     model = copy.deepcopy(whole).requires_grad_(True)
     weights = list(model.parameters())
     training = dataclasses.replace(tuning.training, lr=tuning.full_lr)
-    zero_shot, seconds = _tune(model, weights, sequences, training, unit.seed, after_step)
+    zero_shot, seconds = _tune(model, weights, sequences, training, unit.seed)
     tuned = perplexity(model, sequences.validation)
     costs = step_costs(model, weights, sequences.train[: training.batch])
     middle = len(tuning.adapter.middle(whole))
@@ -144,10 +142,9 @@ def _tune(
     sequences: Sequences,
     training: Training,
     seed: int,
-    after_step: Callable[[], None] | None,
 ) -> tuple[float, float]:
     """Returns the perplexity before, and the median seconds of a step."""
     zero_shot = perplexity(model, sequences.validation)
     trainer = Trainer(model, weights, training, seed)
-    trainer.run(sequences.train, after_step)
+    trainer.run(sequences.train)
     return zero_shot, statistics.median(trainer.progress.seconds)

@@ -32,7 +32,6 @@ def sequences_of(
     text: Text,
     tokenizer: PreTrainedTokenizerBase,
     length: int,
-    num_train: int | None = None,
     num_validation: int = 256,
 ) -> Sequences:
     """Tokenises a text and cuts it into sequences.
@@ -40,9 +39,6 @@ def sequences_of(
     Documents are put in an order drawn with a fixed seed, and end with the tokeniser's end of
     text where it has one. The last sequences are those to measure on: ``num_validation``, but at
     most a fifth.
-
-    Args:
-        num_train: of the first sequences; None: all.
 
     Raises:
         InputError: the text is too short.
@@ -57,7 +53,7 @@ def sequences_of(
         )
     every = torch.tensor(tokens[: count * length]).reshape(count, length)
     train = every[: count - validation]
-    return Sequences(text.name, train[:num_train], every[count - validation :])
+    return Sequences(text.name, train, every[count - validation :])
 
 
 def _tokens(text: Text, tokenizer: PreTrainedTokenizerBase) -> list[int]:

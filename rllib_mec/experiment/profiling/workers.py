@@ -49,7 +49,8 @@ class Workers:
                     job.keep(outcome)
                 progress.update()
         if failures:
-            print(*failures[1:], sep="\n", end="", file=sys.stderr)
+            for failure in failures[1:]:
+                print(failure, file=sys.stderr)
             raise InputError(f"{len(failures)} of {len(jobs)} failed: {failures[0]}")
 
     def share(self, value: Any) -> Any:
