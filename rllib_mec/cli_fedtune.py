@@ -119,10 +119,10 @@ def fedtune(
     require_libraries("fedtune")
     if out.suffix != ".parquet":
         raise InputError(f"--out {out}: expected a .parquet file")
+    from rllib_mec.experiment import workers as processes
     from rllib_mec.experiment.federation.figure import draw
     from rllib_mec.experiment.federation.run import fedtune as play
     from rllib_mec.experiment.federation.summary import lines
-    from rllib_mec.experiment.profiling import workers as processes
 
     settings = _settings(**flags)
     work = work or out.with_name(f"{out.name}.work")

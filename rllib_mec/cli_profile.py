@@ -87,7 +87,7 @@ def profile(
     from rllib_mec.experiment.profiling.figure import draw
     from rllib_mec.experiment.profiling.run import profile as measure
     from rllib_mec.experiment.profiling.summary import lines
-    from rllib_mec.experiment.profiling.workers import workers as start
+    from rllib_mec.experiment.workers import workers as start
 
     settings = _settings(tasks, retentions, compressions, **flags)
     work = work or out.with_name(f"{out.name}.work")

@@ -15,7 +15,7 @@ from rllib_mec.emulator.training import Training
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.profiling import run
 from rllib_mec.experiment.profiling.summary import levels, points, spearman
-from rllib_mec.experiment.profiling.workers import Job, RayWorkers, Workers
+from rllib_mec.experiment.workers import Job, RayWorkers, Workers
 from rllib_mec.system.profile import read_profile
 
 
@@ -230,7 +230,7 @@ def test_workers_keep_what_goes_well_and_name_what_does_not(kind, ray_session, c
 def test_several_workers_measure_the_same(checkpoint, texts, tmp_path, ray_session, monkeypatch):
     import contextlib
 
-    from rllib_mec.experiment.profiling import workers
+    from rllib_mec.experiment import workers
 
     @contextlib.contextmanager
     def in_this_session(*arguments):

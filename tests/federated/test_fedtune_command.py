@@ -10,11 +10,11 @@ from small_models import byte_tokenizer, gpt2
 
 from rllib_mec import cli
 from rllib_mec.errors import InputError
+from rllib_mec.experiment import workers
 from rllib_mec.experiment.federation import run
 from rllib_mec.experiment.federation.results import KEY, read_results
 from rllib_mec.experiment.federation.summary import lines, outcomes
-from rllib_mec.experiment.profiling import workers
-from rllib_mec.experiment.profiling.workers import RayWorkers
+from rllib_mec.experiment.workers import RayWorkers
 from rllib_mec.federated.rounds import Federation
 from rllib_mec.federated.tuning import Update, answered
 

@@ -22,7 +22,7 @@ from rllib_mec.errors import InputError
 from rllib_mec.experiment.federation.results import write_results
 from rllib_mec.experiment.federation.settings import Settings
 from rllib_mec.experiment.federation.store import Store
-from rllib_mec.experiment.profiling.workers import Failure, Job, Workers
+from rllib_mec.experiment.workers import Failure, Job, Workers
 from rllib_mec.federated.costs import Costs, measure_costs
 from rllib_mec.federated.records import Row
 from rllib_mec.federated.rounds import Carry, Federation

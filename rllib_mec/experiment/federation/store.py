@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rllib_mec.emulator.adapters import from_bytes, to_bytes
 from rllib_mec.errors import InputError
+from rllib_mec.experiment.work_directory import open_directory, write_whole
 from rllib_mec.federated.costs import Costs
 from rllib_mec.federated.records import Row
 from rllib_mec.federated.rounds import Global
@@ -33,17 +33,7 @@ class Store:
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         self.path = path
-        settings, now = path / "settings.json", json.loads(json.dumps(about))
-        before = json.loads(settings.read_text()) if settings.is_file() else now
-        for name in now:
-            if before.get(name) != now[name]:
-                raise InputError(
-                    f"{path}: {name} was {json.dumps(before.get(name))} and is "
-                    f"{json.dumps(now[name])} now: expected the same, another --out, or the "
-                    "directory removed"
-                )
-        path.mkdir(parents=True, exist_ok=True)
-        _write(settings, json.dumps(now, indent=1).encode())
+        open_directory(path, about)
 
     def costs(self) -> dict[str, dict[float, Costs]]:
         """Returns the costs that were measured, by case and retention."""
@@ -60,7 +50,7 @@ class Store:
             case: [{"retention": each, **dataclasses.asdict(cost)} for each, cost in found.items()]
             for case, found in costs.items()
         }
-        _write(self.path / "costs.json", json.dumps(rows, indent=1).encode())
+        write_whole(self.path / "costs.json", json.dumps(rows, indent=1).encode())
 
     def rows(self, case: str, seed: int) -> list[Row]:
         """Returns all rounds that were played, from 0."""
@@ -95,13 +85,13 @@ class Store:
         """Keeps a round; the weights of those before it are not needed any more."""
         folder, data = self._folder(row.case, row.seed), to_bytes(state.weights)
         folder.mkdir(exist_ok=True)
-        _write(_weights_file(folder, row.round), data)
+        write_whole(_weights_file(folder, row.round), data)
         about = {
             "row": dataclasses.asdict(row),
             "held": dict(state.held),
             "sha256": hashlib.sha256(data).hexdigest(),
         }
-        _write(_round_file(folder, row.round), json.dumps(about).encode())
+        write_whole(_round_file(folder, row.round), json.dumps(about).encode())
         for old in folder.glob("weights-*.safetensors"):
             if old != _weights_file(folder, row.round):
                 old.unlink()
@@ -116,9 +106,3 @@ def _round_file(folder: Path, number: int) -> Path:
 
 def _weights_file(folder: Path, number: int) -> Path:
     return folder / f"weights-{number:05}.safetensors"
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    os.replace(part, path)

@@ -22,7 +22,7 @@ from rllib_mec.emulator.training import Training
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.profiling.settings import Settings
 from rllib_mec.experiment.profiling.store import Store
-from rllib_mec.experiment.profiling.workers import Job, Workers
+from rllib_mec.experiment.workers import Job, Workers
 from rllib_mec.system.profile import Profile, read_profile, write_profile
 from rllib_mec.system.profile_rows import Row
 

@@ -1,4 +1,4 @@
-"""Who measures: this process, or several of Ray's."""
+"""Who does jobs: this process, or several of Ray's."""
 
 from __future__ import annotations
 
