@@ -41,7 +41,7 @@ def read_fields(before: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
             changed[key] = parts.read_part(key, value, before[key])
         else:
             changed[key] = value
-    if "domains" in values or "quality" in values:
+    if "domains" in before and ("domains" in values or "quality" in values):
         quality = changed.get("quality", before["quality"])
         changed["domains"] = _domains(before, values, quality)
     return changed

@@ -54,6 +54,29 @@ def quantity(
     )
 
 
+def like(
+    owner: type,
+    name: str,
+    default: Any = None,
+    *,
+    meaning: str | None = None,
+    source: str | None = None,
+) -> Any:
+    """Declares the constant that another dataclass has under this name, with what is given anew.
+
+    With a default of its own its source is :data:`INFERRED`, unless given.
+    """
+    field = next(field for field in dataclasses.fields(owner) if field.name == name)
+    metadata = dict(field.metadata)
+    if meaning is not None:
+        metadata["meaning"] = meaning
+    if default is not None or source is not None:
+        metadata["source"] = source or INFERRED
+    return dataclasses.field(
+        default=field.default if default is None else default, metadata=metadata
+    )
+
+
 def checked(owner: str, field: dataclasses.Field, value: Any) -> Any:
     """Returns ``value`` converted to the field's type.
 

@@ -6,11 +6,10 @@ downlink run at once (FDD), each on its own bandwidth, shared equally (FDMA).
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_mec.system.base_scenario import BaseScenario
 from rllib_mec.system.scenario import Scenario
 
 Floats = NDArray[np.float64]
@@ -18,20 +17,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
 
-class Air(Protocol):
-    """What noise and path loss hang on: some of a scenario's constants."""
-
-    @property
-    def noise_dbm_per_hz(self) -> float: ...
-
-    @property
-    def gain_at_1m_db(self) -> float: ...
-
-    @property
-    def path_loss_exponent(self) -> float: ...
-
-
-def noise_w_per_hz(scenario: Air) -> float:
+def noise_w_per_hz(scenario: BaseScenario) -> float:
     """Noise density sigma^2 in W/Hz.
 
     >>> f"{noise_w_per_hz(Scenario()):.3e}"
@@ -40,7 +26,7 @@ def noise_w_per_hz(scenario: Air) -> float:
     return 10 ** ((scenario.noise_dbm_per_hz - 30) / 10)
 
 
-def path_gain(scenario: Air, distance_m: Floats) -> Floats:
+def path_gain(scenario: BaseScenario, distance_m: Floats) -> Floats:
     """Mean channel power gain at ``distance_m`` metres, a pure number.
 
     >>> bool(np.isclose(path_gain(Scenario(), np.array(100.0)), 1e-7))
@@ -104,13 +90,13 @@ def download_delay(
     return _downlink_delay(scenario, downloads, sharing, scenario.model_size_gb, retention, gain)
 
 
-def uplink_rate(scenario: Scenario, count: Ints, power_w: Floats, gain: Floats) -> Floats:
+def uplink_rate(scenario: BaseScenario, count: Ints, power_w: Floats, gain: Floats) -> Floats:
     """Rate in bit/s of a UE while ``count`` UEs share the uplink; arrays broadcast."""
     bandwidth = scenario.uplink_bandwidth_hz / count
     return shannon_rate(bandwidth, power_w, gain, noise_w_per_hz(scenario))
 
 
-def downlink_rate(scenario: Scenario, count: Ints, gain: Floats) -> Floats:
+def downlink_rate(scenario: BaseScenario, count: Ints, gain: Floats) -> Floats:
     """Rate in bit/s to a UE while ``count`` UEs share bandwidth and power; arrays broadcast."""
     bandwidth, power = scenario.downlink_bandwidth_hz / count, scenario.downlink_power_w / count
     return shannon_rate(bandwidth, power, gain, noise_w_per_hz(scenario))

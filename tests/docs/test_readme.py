@@ -10,6 +10,7 @@ import pytest
 from rllib_mec import registry
 from rllib_mec.experiment.study.results import EXPLORED
 from rllib_mec.system import Scenario
+from rllib_mec.system.fedpeat import FedPEATScenario
 from rllib_mec.system.measured_part import MeasuredQuality
 from rllib_mec.system.parts import PARTS
 
@@ -40,6 +41,11 @@ def row(field, part=""):
 
 @pytest.mark.parametrize("field", dataclasses.fields(Scenario), ids=lambda field: field.name)
 def test_the_scenario_table_holds_every_constant(field):
+    assert row(field) in README
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(FedPEATScenario), ids=lambda each: each.name)
+def test_the_tables_hold_every_constant_of_fedpeat(field):
     assert row(field) in README
 
 

@@ -23,7 +23,7 @@ import dataclasses
 import numpy as np
 
 from rllib_mec.system.fedpeat.scenario import FedPEATScenario
-from rllib_mec.system.radio import Bools, Floats, noise_w_per_hz, shannon_rate
+from rllib_mec.system.radio import Bools, Floats, downlink_rate, noise_w_per_hz, shannon_rate
 from rllib_mec.system.rows import Rows
 
 
@@ -158,9 +158,8 @@ def download_delay(
 ) -> Floats:
     """Seconds each UE takes to download its emulator, 0 if it does not, (B, N)."""
     count = np.maximum(exchanged.sum(axis=-1, keepdims=True), 1)
-    bandwidth, power = scenario.downlink_bandwidth_hz / count, scenario.downlink_power_w / count
-    rate = shannon_rate(bandwidth, power, gain, noise_w_per_hz(scenario))
-    return exchanged * retention * (scenario.model_size_gb * 1e9 * scenario.bits_per_byte) / rate
+    size_bits = scenario.model_size_gb * 1e9 * scenario.bits_per_byte
+    return exchanged * retention * size_bits / downlink_rate(scenario, count, gain)
 
 
 def round_perplexity(
