@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from rllib_mec.baselines import fedpeat_greedy
+from rllib_mec.baselines.expectation import expected_gain
 from rllib_mec.envs.fedpeat import BatchedFedPEATEnv
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
-from rllib_mec.system.fedpeat import Decision, Federation, carry_out
+from rllib_mec.system.fedpeat import Decision, Federation, Situation, carry_out
+from rllib_mec.system.fedpeat.round import emulator_for
 from rllib_mec.system.radio import Bools, Floats
 
 
@@ -54,6 +58,41 @@ class FedPEATEqualShares(FedPEATPolicy):
             best = np.argmax(rewards, axis=0)[:, None]
             self._retention = np.broadcast_to(retentions[best], everybody.shape)
         return _equal(federation, everybody, self._retention)
+
+
+class FedPEATGreedy(FedPEATPolicy):
+    """Emulators as with equal shares; who takes part, shares and power are the best of this round.
+
+    Channels are known; see :mod:`rllib_mec.baselines.fedpeat_greedy`.
+    """
+
+    def __init__(self, env: BatchedEnv, seed: np.random.SeedSequence) -> None:
+        super().__init__(env, seed)
+        assert isinstance(env, BatchedFedPEATEnv)
+        fedpeat_greedy.check(env.scenario)
+        self._emulators: FedPEATPolicy = FedPEATEqualShares(env, seed)
+
+    def decide(self, federation: Federation) -> Decision:
+        held = self._emulators.decide(federation).retention
+        now = self.known(federation)
+        retention = emulator_for(federation.scenario, held, now.most_retention)
+        return fedpeat_greedy.best_decision(federation.scenario, now, retention)
+
+    def known(self, federation: Federation) -> Situation:
+        """What is known of the coming round."""
+        return federation.situation
+
+
+class FedPEATGreedyObserved(FedPEATGreedy):
+    """Greedy without the coming channels, which the agents cannot see either.
+
+    In their place it has what it expects after those it has seen.
+    """
+
+    def known(self, federation: Federation) -> Situation:
+        seen = federation.episode.gain[: federation.t + 1]
+        gain = expected_gain(federation.scenario.fading_correlation, seen)
+        return dataclasses.replace(federation.situation, gain=gain)
 
 
 class FedPEATServerAlone(FedPEATPolicy):

@@ -16,8 +16,11 @@ import gymnasium as gym
 import numpy as np
 
 from rllib_mec.baselines import best_retention, coordinate, greedy
+from rllib_mec.baselines.expectation import expected_gain
 from rllib_mec.baselines.fedpeat import (
     FedPEATEqualShares,
+    FedPEATGreedy,
+    FedPEATGreedyObserved,
     FedPEATHold,
     FedPEATPolicy,
     FedPEATServerAlone,
@@ -161,8 +164,9 @@ class Greedy(_SystemPolicy):
 class GreedyObserved(Greedy):
     """Greedy without the coming channels, which the agents cannot see either.
 
-    In their place it has what it expects after those it has seen, see :func:`expected_gain`. All
-    else it knows, even what ``observation: paper`` hides, and without ``observation_noise``.
+    In their place it has what it expects after those it has seen, see
+    :mod:`rllib_mec.baselines.expectation`. All else it knows, even what ``observation: paper``
+    hides, and without ``observation_noise``.
     """
 
     def decide(self, env: BatchedMECEnv) -> tuple[Bools, Floats]:
@@ -182,20 +186,11 @@ class GreedyCoordinate(_SystemPolicy):
 def expected_situation(scenario: Scenario, simulator: Simulator) -> Situation:
     """Returns what the next action will meet, with the expected channels in place of the true."""
     situation = simulator.situation
-    tasks = dataclasses.replace(situation.tasks, gain=expected_gain(scenario, simulator))
-    return dataclasses.replace(situation, tasks=tasks)
-
-
-def expected_gain(scenario: Scenario, simulator: Simulator) -> Floats:
-    """Returns the mean of each UE's coming channel gain, given those it had, (B, N).
-
-    With fading of correlation rho it is rho^2 times the last one and 1 - rho^2 times the mean, for
-    which the mean of all that have been seen in the episode stands in.
-    """
     episode = simulator.episode
     seen = np.concatenate([episode.first_gain[None], episode.tasks.gain[: simulator.t]])
-    weight = scenario.fading_correlation**2
-    return weight * seen[-1] + (1 - weight) * seen.mean(axis=0)
+    gain = expected_gain(scenario.fading_correlation, seen)
+    tasks = dataclasses.replace(situation.tasks, gain=gain)
+    return dataclasses.replace(situation, tasks=tasks)
 
 
 _Made = type[Random] | type[_SystemPolicy] | type[FedPEATPolicy]
@@ -216,6 +211,8 @@ FEDPEAT_POLICIES: dict[str, _Made] = {
     "random": Random,
     "hold": FedPEATHold,
     "equal-shares": FedPEATEqualShares,
+    "greedy": FedPEATGreedy,
+    "greedy-observed": FedPEATGreedyObserved,
     "server-alone": FedPEATServerAlone,
 }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rllib_mec.baselines.episodes import play
-from rllib_mec.baselines.policies import POLICIES, expected_gain, make_policy
+from rllib_mec.baselines.policies import POLICIES, expected_situation, make_policy
 from rllib_mec.envs import BatchedMECEnv, MECEnv, TurnBasedMECEnv
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.sampling.batched_env import BatchOfOne, batched
@@ -113,9 +113,10 @@ def test_greedy_observed_does_not_look_at_coming_channels():
     np.testing.assert_allclose(known, observed, atol=1e-4)
     simulator = Simulator(Scenario.of("field", num_ues=3, num_tasks=4), 5)
     simulator.reset(0)
-    before = expected_gain(simulator.scenario, simulator)
+    before = expected_situation(simulator.scenario, simulator).tasks.gain
     simulator.episode.tasks.gain[:] = 1.0
-    np.testing.assert_array_equal(expected_gain(simulator.scenario, simulator), before)
+    after = expected_situation(simulator.scenario, simulator).tasks.gain
+    np.testing.assert_array_equal(after, before)
 
 
 def test_the_expected_gain_is_the_mean_of_what_comes():
@@ -127,7 +128,7 @@ def test_the_expected_gain_is_the_mean_of_what_comes():
     gain = simulator.tasks.gain
     scale = simulator.episode.tasks.gain.mean(axis=0)
     errors = {
-        "expected": expected_gain(scenario, simulator),
+        "expected": expected_situation(scenario, simulator).tasks.gain,
         "last": simulator.last_gain,
         "mean": scale,
     }
