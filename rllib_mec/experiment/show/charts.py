@@ -14,7 +14,17 @@ import numpy as np
 from rllib_mec.experiment.report.wording import number
 from rllib_mec.experiment.show.colours import shade_index
 from rllib_mec.experiment.show.ticks import step_ticks, ticks_of
-from rllib_mec.experiment.show.view import DOWNLOAD, IDLE, LOCAL, Bools, Floats, Lanes, Line
+from rllib_mec.experiment.show.view import (
+    BUSY,
+    DOWNLOAD,
+    FORCED,
+    IDLE,
+    LOCAL,
+    Bools,
+    Floats,
+    Lanes,
+    Line,
+)
 
 TOP, WIDTH = 0.1, 0.86
 """Of a lane, which is 1 high, what is left free above; of a step, what its bar takes."""
@@ -50,7 +60,7 @@ def lanes(panel: Lanes) -> str:
             where = ~np.isnan(panel.held) & (shades == shade)
             shapes.append(_path(f"local e{shade}", _runs(where)))
     for kind, where in panel.marks.items():
-        draw = _arrow if kind == DOWNLOAD else _diamond
+        draw = _MARKS[kind]
         shapes.append(_path(kind, [draw(t, ue, bottom) for t, ue in np.argwhere(where)]))
     height = lane_height_px(num_ues) * num_ues
     every = -(-num_ues // _MOST_LABELS)
@@ -75,14 +85,14 @@ def line(panel: Line, policy: str) -> str:
     def place(values: Floats) -> Floats:
         return 100 * (high - values) / (high - low)
 
-    shapes = [_path("grid", [f"M0 {_n(place(np.array(t)))}H{len(panel.values)}" for t in ticks])]
-    own = _steps(place(panel.values))
-    shapes.append(_path("own", [own]))
+    places = [float(at) for at in place(np.array(ticks))]
+    shapes = [_path("grid", [f"M0 {_n(at)}H{len(panel.values)}" for at in places])]
+    shapes.append(_path("own", [_steps(place(panel.values))]))
     legend = f'<li><i class="own"></i>{html.escape(policy)}</li>'
     if panel.hold is not None:
         shapes.append(_path("hold", [_steps(place(panel.hold))]))
         legend += '<li><i class="hold"></i>hold, in the same episode</li>'
-    labels = [(float(place(np.array(tick))), _tick(tick, ticks)) for tick in ticks]
+    labels = [(at, _tick(tick, ticks)) for at, tick in zip(places, ticks, strict=True)]
     drawing = _svg(f"0 0 {len(panel.values)} 100", panel.title, panel.text, shapes)
     return _figure(
         panel.title,
@@ -139,6 +149,14 @@ def _arrow(t: int, ue: int, bottom: float) -> str:
 
 def _diamond(t: int, ue: int, bottom: float) -> str:
     return f"M{_n(t + 0.5)} {_n(ue + bottom - 0.5)}l.3 .16l-.3 .16l-.3 -.16z"
+
+
+def _lid(t: int, ue: int, bottom: float) -> str:
+    """Lies on top of a lane."""
+    return f"M{t} {_n(ue + 0.02)}h1v.07h-1z"
+
+
+_MARKS = {DOWNLOAD: _arrow, FORCED: _diamond, BUSY: _lid}
 
 
 def _steps(places: Floats) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from rllib_mec.experiment.report.figures import COLOURS
 from rllib_mec.experiment.show.view import (
     BATTERY,
+    BUSY,
     DELAY,
     IDLE,
     LOCAL,
@@ -28,6 +29,7 @@ LIGHT = {
     SLOWEST: COLOURS[3],
     BATTERY: COLOURS[2],
     SHARE: "#A8578A",
+    BUSY: "#30363D",
 }
 DARK = {
     SERVER: COLOURS[5],
@@ -37,10 +39,11 @@ DARK = {
     SLOWEST: "#FF8A4C",
     BATTERY: "#2FC79A",
     SHARE: COLOURS[4],
+    BUSY: "#D0D6DC",
 }
-"""By the kind of a bar."""
+"""By the kind of a bar or mark."""
 
-SHADES_LIGHT = ("#F7CE7E", "#F2B84A", "#E69F00", "#C58400", "#A36A00", "#7F5000", "#5C3900")
+SHADES_LIGHT = ("#FADFA4", "#F5CB72", "#EFB544", "#E69F00", "#CF8600", "#B56E00", "#985600")
 SHADES_DARK = ("#5A3C06", "#7C5205", "#A06A04", "#C48302", "#E69F00", "#F7BC4A", "#FFDC94")
 """Of local training by retention: what is more stands out more from the background."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,11 @@ def play(
 def hold(played: Played) -> Played:
     """Plays ``hold`` in the same episode: all draws are those that the other policy met."""
     recorder = Recorder()
-    env: BatchedMECEnv | BatchedFedPEATEnv
-    source: Callable[[Any], Any] = lambda rngs: played.episode  # noqa: E731
+    env: Any
+
+    def source(rngs: Any) -> Any:
+        return played.episode
+
     if played.of_mec:
         env = BatchedMECEnv({"scenario": played.scenario})
         env.simulator = Simulator(played.scenario, source=source)

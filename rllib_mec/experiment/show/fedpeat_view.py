@@ -10,6 +10,7 @@ from rllib_mec.experiment.report.wording import NOTHING, number
 from rllib_mec.experiment.show import words
 from rllib_mec.experiment.show.played import Played
 from rllib_mec.experiment.show.view import (
+    BUSY,
     DOWNLOAD,
     IDLE,
     LOCAL,
@@ -65,17 +66,18 @@ def _parts(played: Played) -> Lanes:
     ues, (low, high) = played.ues, played.scenario.retention
     return Lanes(
         "Who takes part, on which emulator",
-        "line below: the emulator that it holds",
+        "line: the emulator that it holds",
         f"{_taking_part(played)} {words.downloads(ues['exchanged'], STEP, 'exchange')}",
         {LOCAL: ues["selected"], IDLE: ~ues["selected"]},
         ues["retention"],
         relative(ues["retention"], (low, high)),
         relative(ues["cached"], (low, high)),
-        {DOWNLOAD: ues["exchanged"]},
+        {DOWNLOAD: ues["exchanged"], BUSY: ues["busy"]},
         (
             (LOCAL, f"takes part, by retention {low:g} to {high:g}"),
-            (DOWNLOAD, "after a download"),
+            (DOWNLOAD, "download"),
             (IDLE, "takes no part"),
+            (BUSY, "is busy with other things"),
         ),
     )
 
@@ -160,7 +162,7 @@ def _ue_cells(played: Played) -> Cells:
     selected = ues["selected"]
     inside = np.where(selected, 1.0, np.nan)
     return (
-        *index_cells(*selected.shape, STEP),
+        *index_cells(played.num_steps, played.num_ues, STEP),
         ("takes part", [yes(each) for each in selected.ravel()]),
         ("with E", _retention(ues["retention"])),
         ("holds E", _retention(ues["cached"])),

@@ -11,10 +11,21 @@ from rllib_mec.experiment.report.figures import COLOURS, REFERENCES, STYLE, png,
 from rllib_mec.experiment.show import charts
 from rllib_mec.experiment.show.colours import LIGHT, SHADES_LIGHT, shade_index
 from rllib_mec.experiment.show.ticks import step_ticks
-from rllib_mec.experiment.show.view import DOWNLOAD, FORCED, IDLE, LOCAL, Bools, Lanes, Line, View
+from rllib_mec.experiment.show.view import (
+    BUSY,
+    DOWNLOAD,
+    FORCED,
+    IDLE,
+    LOCAL,
+    Bools,
+    Lanes,
+    Line,
+    View,
+)
 
-_LINE_HEIGHT, _WIDTH = 1.5, 11.5
-"""Inches."""
+_WIDTH, _LEFT, _RIGHT, _HEAD, _FOOT = 11.5, 0.8, 0.15, 0.35, 0.55
+_LINE_HEIGHT, _ABOVE = 1.1, 0.42
+"""Inches; ``_ABOVE``: of a panel, for its title."""
 
 _MARKERS = {DOWNLOAD: "v", FORCED: "D"}
 _MOST_LABELS = 20
@@ -36,14 +47,23 @@ def _figure(view: View, title: str) -> Any:
     from matplotlib.figure import Figure
 
     lane = max(0.06, min(0.3, 5 / view.num_ues))
-    heights = [0.55 + lane * view.num_ues] * len(view.lanes) + [_LINE_HEIGHT] * len(view.lines)
-    figure = Figure(figsize=(_WIDTH, 0.5 + sum(heights)), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    heights = [lane * view.num_ues] * len(view.lanes) + [_LINE_HEIGHT] * len(view.lines)
+    # Not constrained_layout, whose solver does not give the same last digits each time.
+    total = _HEAD + sum(heights) + _ABOVE * len(heights) + _FOOT
+    figure = Figure(figsize=(_WIDTH, total))
+    figure.text(_LEFT / _WIDTH, 1 - 0.15 / total, title, va="top", fontsize=12, fontweight="bold")
+    axes: list[Any] = []
+    top = total - _HEAD
+    for height in heights:
+        top -= _ABOVE + height
+        place = (_LEFT / _WIDTH, top / total, 1 - (_LEFT + _RIGHT) / _WIDTH, height / total)
+        axes.append(figure.add_axes(place, sharex=axes[0] if axes else None))
+        axes[-1].tick_params(axis="x", labelbottom=False)
     for panel, each in zip(view.lanes, axes, strict=False):
         _lanes(each, panel)
     for line, each in zip(view.lines, axes[len(view.lanes) :], strict=True):
         _line(each, line, view.policy)
+    axes[-1].tick_params(axis="x", labelbottom=True)
     axes[-1].set_xlabel(view.step)
     axes[-1].set_xticks([t + 0.5 for t in step_ticks(view.num_steps)], step_ticks(view.num_steps))
     axes[-1].set_xlim(0, view.num_steps)
@@ -69,6 +89,9 @@ def _lanes(axes: Any, panel: Lanes) -> None:
         axes.bar(steps, 0.13, 1.0, ues + 0.79, align="edge", color=colours, linewidth=0)
     for kind, where in panel.marks.items():
         steps, ues = np.nonzero(where)
+        if kind == BUSY:
+            axes.bar(steps, 0.07, 1.0, ues + 0.02, align="edge", color=LIGHT[BUSY], linewidth=0)
+            continue
         mark = {"marker": _MARKERS[kind], "color": "white", "edgecolor": "black", "linewidth": 0.6}
         axes.scatter(steps + 0.5, ues + bottom - 0.22, s=16, **mark, zorder=3)
     every = -(-num_ues // _MOST_LABELS)
@@ -98,8 +121,9 @@ def _lane_handles(panel: Lanes) -> list[Any]:
     handles: list[Any] = []
     for kind, label in panel.legend:
         if kind in _MARKERS:
-            look = {"markerfacecolor": "white", "markeredgecolor": "black", "linestyle": ""}
-            handles.append(Line2D([], [], marker=_MARKERS[kind], label=label, **look))
+            marker = Line2D([], [], marker=_MARKERS[kind], linestyle="", label=label)
+            marker.set(markerfacecolor="white", markeredgecolor="black")
+            handles.append(marker)
         elif kind == IDLE:
             handles.append(Patch(facecolor="white", edgecolor=LIGHT[IDLE], label=label))
         else:

@@ -72,17 +72,17 @@ def _where(played: Played) -> Lanes:
     legend = [
         (SERVER, "on the server"),
         (LOCAL, f"on the UE, by retention {bounds[0]:g} to {bounds[1]:g}"),
-        (DOWNLOAD, "after a download"),
+        (DOWNLOAD, "download"),
     ]
     marks = {DOWNLOAD: ues["downloaded"]}
     if _forced(played).any():
         marks[FORCED] = _forced(played)
-        legend.append((FORCED, "battery too low for the UE"))
+        legend.append((FORCED, "low battery"))
     if not ues["active"].all():
         legend.append((IDLE, "no task"))
     return Lanes(
         "Where each UE trains",
-        "line below: the emulator that it holds",
+        "line: the emulator that it holds",
         f"{_split(played)} {words.downloads(ues['downloaded'], STEP)}",
         {SERVER: ues["server"], LOCAL: local, IDLE: ~ues["active"]},
         np.where(ues["server"], 1.0, ues["retention"]),
@@ -178,7 +178,7 @@ def _sentences(played: Played) -> list[str]:
     said.append(_delays(played))
     said.append(f"Perplexity was {number(played.metrics['perplexity'], 2)} on average.")
     if "energy_kj" in ues:
-        said.append(_energy(played))
+        said[-1] += f" {_energy(played)}"
     return said
 
 
@@ -202,7 +202,6 @@ def _energy(played: Played) -> str:
 
 def _ue_cells(played: Played) -> Cells:
     ues = played.ues
-    size = ues["server"].shape
     forced = _forced(played)
     where = np.where(
         ~ues["active"],
@@ -210,7 +209,7 @@ def _ue_cells(played: Played) -> Cells:
         np.where(forced, "server (battery)", np.where(ues["server"], "server", "UE")),
     )
     cells: list[tuple[str, Any]] = [
-        *index_cells(*size, STEP),
+        *index_cells(played.num_steps, played.num_ues, STEP),
         ("trains on", [str(each) for each in where.ravel()]),
         ("with E", _retention(ues["retention"])),
         ("holds E", _retention(ues["cached"])),

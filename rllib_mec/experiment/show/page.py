@@ -34,10 +34,10 @@ def page(view: View, about: Mapping[str, str], scenario: Mapping[str, Any]) -> s
     )
     first, *further = view.sentences
     parts = [
-        f"<header><h1>{_text(first)}</h1>\n{_about(about)}</header>",
+        f"<header><h1>{elements.escaped(first)}</h1>\n{_about(about)}</header>",
         "<main>",
         _tiles(view),
-        elements.bullets(further).replace("<ul>", '<ul class="said">', 1),
+        elements.bullets(further),
         _stage(view),
         "<h2>All numbers</h2>",
         _table(f"Every {view.step}", "steps", view.steps),
@@ -50,10 +50,6 @@ def page(view: View, about: Mapping[str, str], scenario: Mapping[str, Any]) -> s
     return head + "\n".join(parts) + f"\n{script}\n</body>\n</html>\n"
 
 
-def _text(text: str) -> str:
-    return elements.p(text).removeprefix("<p>").removesuffix("</p>")
-
-
 def _about(about: Mapping[str, str]) -> str:
     said = " · ".join(f"{name} {value}" for name, value in about.items())
     return f'<p class="about">{html.escape(said)}</p>'
@@ -62,8 +58,10 @@ def _about(about: Mapping[str, str]) -> str:
 def _tiles(view: View) -> str:
     cells = []
     for label, value, hold in view.tiles:
-        other = "" if hold is None else f"<dd>hold: {_text(hold)}</dd>"
-        cells.append(f"<div><dt>{html.escape(label)}</dt><dd>{_text(value)}</dd>{other}</div>")
+        other = "" if hold is None else f"<dd>hold: {elements.escaped(hold)}</dd>"
+        cells.append(
+            f"<div><dt>{html.escape(label)}</dt><dd>{elements.escaped(value)}</dd>{other}</div>"
+        )
     return f'<dl class="tiles">{"".join(cells)}</dl>'
 
 

@@ -19,16 +19,17 @@ h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 0.2rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 0.6rem; }
 p, ul { max-width: 46rem; }
 .about { color: var(--soft); margin: 0 0 1.2rem; }
-.said { padding-left: 1.1rem; margin: 1rem 0 0; }
-.said li { margin: 0.25rem 0; }
+main > ul { padding-left: 1.1rem; margin: 1rem 0 0; max-width: none; columns: 2 24rem;
+  column-gap: 2.5rem; }
+main > ul li { margin: 0 0 0.4rem; break-inside: avoid; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.2rem, 1fr)); gap: 0.6rem;
   margin: 0; }
 .tiles div { background: var(--card); border: 1px solid var(--rule); border-radius: 0.6rem;
-  padding: 0.5rem 0.75rem 0.55rem; }
-.tiles dt { color: var(--soft); font-size: 0.8rem; }
+  padding: 0.5rem 0.75rem 0.55rem; display: flex; flex-direction: column; }
+.tiles dt { color: var(--soft); font-size: 0.8rem; flex: 1; }
 .tiles dd { margin: 0; font-size: 1.35rem; font-weight: 650; line-height: 1.25; }
 .tiles dd + dd { color: var(--soft); font-size: 0.8rem; font-weight: 400; }
-.stage { margin-top: 1.8rem; }
+.stage { margin-top: 1rem; }
 .bar { position: sticky; top: 0; z-index: 2; display: grid; gap: 0 0.6rem; align-items: center;
   grid-template-columns: auto auto 1fr auto; padding: 0.5rem 0; background: var(--page);
   border-bottom: 1px solid var(--rule); }
@@ -53,10 +54,11 @@ figcaption span { color: var(--soft); font-size: 0.85rem; }
   border: 4.5px solid transparent; border-top: 7px solid var(--mark); }
 .legend i.forced::after { content: ""; position: absolute; inset: 3px; background: var(--mark);
   transform: rotate(45deg); }
-.legend i.idle { height: 3px; }
+.legend i.idle, .legend i.busy { height: 3px; }
 .legend i.own { height: 3px; background: var(--own); width: 1.4rem; }
 .legend i.hold { height: 0; border-top: 2px dashed var(--hold); border-radius: 0; width: 1.4rem; }
 .plot, .axis { display: grid; grid-template-columns: var(--gutter) 1fr; }
+.plot { margin-top: 0.6rem; }
 .labels { position: relative; }
 .labels span { position: absolute; right: 0.5rem; transform: translateY(-50%); color: var(--soft);
   font-size: 0.72rem; line-height: 1; white-space: nowrap; }
@@ -69,7 +71,7 @@ figcaption span { color: var(--soft); font-size: 0.85rem; }
 .live .cursor { display: block; }
 .cell { position: absolute; pointer-events: none; box-shadow: 0 0 0 2px var(--ink);
   border-radius: 2px; }
-.axis { font-size: 0.72rem; color: var(--soft); height: 1.3rem; }
+.axis { font-size: 0.72rem; color: var(--soft); height: 1.3rem; margin-top: 0.3rem; }
 .axis b { text-align: right; padding-right: 0.5rem; font-weight: 400; }
 .axis div { position: relative; }
 .axis span { position: absolute; transform: translateX(-50%); }

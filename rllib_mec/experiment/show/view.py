@@ -22,8 +22,8 @@ SERVER, LOCAL, IDLE = "server", "local", "idle"
 DELAY, SLOWEST, BATTERY, SHARE = "delay", "slowest", "battery", "share"
 """Kinds of bars, each with a colour of its own; that of LOCAL has shades."""
 
-DOWNLOAD, FORCED = "download", "forced"
-"""Kinds of marks on bars."""
+DOWNLOAD, FORCED, BUSY = "download", "forced", "busy"
+"""Kinds of marks: two on bars, BUSY above them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -23,6 +23,13 @@ _DIFFERENCES = {
 }
 """By metric: what is otherwise, in words."""
 
+_SHORT = {
+    "emulator_changes": "downloads",
+    "exchanges": "exchanges",
+    "log_delay": "mean ln(delay/s)",
+}
+"""Labels of metrics, where the report's are long."""
+
 _DIGITS = {"emulator_changes": 0, "exchanges": 0}
 """Of counts in one episode; of means, see the report's."""
 
@@ -59,7 +66,7 @@ def tiles(played: Played, hold: Played | None) -> tuple[tuple[str, str, str | No
     """Returns every metric's label, value and that of ``hold``."""
     return tuple(
         (
-            LABELS.get(name, name),
+            _SHORT.get(name, LABELS.get(name, name)),
             _metric(name, value),
             None if hold is None else _metric(name, hold.metrics.get(name, np.nan)),
         )

@@ -12,7 +12,6 @@ BASELINES = [
     *((name, "mec", TINY) for name in ("hold", "random", "all-server", "greedy")),
     *((name, "mec", FIELD) for name in ("hold", "random", "greedy-coordinate", "best-fixed")),
     ("random", "mec", {**TINY, "turn_based": True}),
-    ("random", "mec-case-decision", TINY),
     *((name, "fedpeat", ROUNDS) for name in ("hold", "random", "greedy", "server-alone")),
 ]
 

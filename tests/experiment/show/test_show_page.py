@@ -135,6 +135,7 @@ def test_bars_are_those_of_the_episode(shown):
         title = "Who takes part, on which emulator"
         assert drawn(page, title, "download") == ues["exchanged"].sum()
         assert drawn(page, title, "idle") == (~ues["selected"]).sum()
+        assert drawn(page, title, "busy") == ues["busy"].sum()
         assert drawn(page, "Share of the uplink", "share") == ues["selected"].sum()
         bars = ues["selected"].sum()
     # And the lines of the emulators that are held, which join where they stay the same.
@@ -183,6 +184,17 @@ def test_nothing_is_loaded_from_elsewhere(shown):
     assert not {e.tag for e in page.iter()} & {"link", "img", "iframe", "object", "embed", "base"}
     (policy,) = page.findall(".//meta[@http-equiv='Content-Security-Policy']")
     assert policy.get("content").startswith("default-src 'none';")
+
+
+def test_the_script_finds_what_it_moves(shown):
+    played, page = shown
+    (script,) = page.iter("script")
+    looked_for = set(re.findall(r'(?:find|Of)\("#(\w+)', script.text))
+    assert looked_for == {"step", "said", "which", "now", "tip", "back", "on", "ues", "steps"}
+    assert looked_for <= {element.get("id") for element in page.iter()}
+    assert len(page.findall(".//table[@id='now']//th")) == len(table(page, "ues")[0])
+    # By position: the rows of a step follow each other, in both tables.
+    assert len(table(page, "ues")[1]) == len(table(page, "steps")[1]) * played.num_ues
 
 
 def test_it_can_be_read_without_seeing_it(shown):
