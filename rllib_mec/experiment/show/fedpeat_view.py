@@ -135,12 +135,21 @@ def _taking_part(played: Played) -> str:
         "took part on average"
     )
     if times.min() == times.max():
-        return f"{said}, each in {words.count(int(times[0]), STEP)}."
+        return f"{said}, each in {words.count(int(times[0]), STEP)}.{_busy(played)}"
     most, least = int(times.argmax()), int(times.argmin())
     return (
         f"{said}: most often UE {most}, in {words.count(int(times[most]), STEP)}, and least often "
-        f"UE {least}, in {number(int(times[least]), 0)}."
+        f"UE {least}, in {number(int(times[least]), 0)}.{_busy(played)}"
     )
+
+
+def _busy(played: Played) -> str:
+    """How often busy UEs took part, and others, if there were any of both."""
+    busy, selected = played.ues["busy"], played.ues["selected"]
+    if not 0 < busy.sum() < busy.size:
+        return ""
+    shares = [number(100 * float(selected[where].mean()), 1) for where in (busy, ~busy)]
+    return f" Busy UEs took part {shares[0]} % of the time, others {shares[1]} %."
 
 
 def _sentences(played: Played) -> list[str]:
@@ -163,11 +172,11 @@ def _ue_cells(played: Played) -> Cells:
     inside = np.where(selected, 1.0, np.nan)
     return (
         *index_cells(played.num_steps, played.num_ues, STEP),
-        ("takes part", [yes(each) for each in selected.ravel()]),
+        ("takes part", ["yes" if each else "no" for each in selected.ravel()]),
         ("with E", _retention(ues["retention"])),
         ("holds E", _retention(ues["cached"])),
         ("download", [yes(each) for each in ues["exchanged"].ravel()]),
-        ("share of uplink, %", digits(100 * ues["share"] * inside, 1)),
+        ("uplink, %", digits(100 * ues["share"] * inside, 1)),
         ("power, W", digits(ues["power_w"] * inside, 2)),
         ("delay, s", digits(ues["delay_s"] * inside, 1)),
         ("energy, kJ", digits(ues["energy_kj"] * inside, 2)),

@@ -24,8 +24,8 @@ from rllib_mec.experiment.show.view import (
 )
 
 _WIDTH, _LEFT, _RIGHT, _HEAD, _FOOT = 11.5, 0.8, 0.15, 0.35, 0.55
-_LINE_HEIGHT, _ABOVE = 1.1, 0.42
-"""Inches; ``_ABOVE``: of a panel, for its title."""
+_LINE_HEIGHT, _ABOVE_LANES, _ABOVE_LINE = 1.1, 0.62, 0.42
+"""Inches; above a panel are its title and legend."""
 
 _MARKERS = {DOWNLOAD: "v", FORCED: "D"}
 _MOST_LABELS = 20
@@ -46,16 +46,16 @@ def draw(view: View, title: str) -> dict[str, bytes]:
 def _figure(view: View, title: str) -> Any:
     from matplotlib.figure import Figure
 
-    lane = max(0.06, min(0.3, 5 / view.num_ues))
-    heights = [lane * view.num_ues] * len(view.lanes) + [_LINE_HEIGHT] * len(view.lines)
+    panels = [(_ABOVE_LANES, _lane_height(view.num_ues) * view.num_ues)] * len(view.lanes)
+    panels += [(_ABOVE_LINE, _LINE_HEIGHT)] * len(view.lines)
     # Not constrained_layout, whose solver does not give the same last digits each time.
-    total = _HEAD + sum(heights) + _ABOVE * len(heights) + _FOOT
+    total = _HEAD + sum(map(sum, panels)) + _FOOT
     figure = Figure(figsize=(_WIDTH, total))
     figure.text(_LEFT / _WIDTH, 1 - 0.15 / total, title, va="top", fontsize=12, fontweight="bold")
     axes: list[Any] = []
     top = total - _HEAD
-    for height in heights:
-        top -= _ABOVE + height
+    for above, height in panels:
+        top -= above + height
         place = (_LEFT / _WIDTH, top / total, 1 - (_LEFT + _RIGHT) / _WIDTH, height / total)
         axes.append(figure.add_axes(place, sharex=axes[0] if axes else None))
         axes[-1].tick_params(axis="x", labelbottom=False)
@@ -68,6 +68,10 @@ def _figure(view: View, title: str) -> Any:
     axes[-1].set_xticks([t + 0.5 for t in step_ticks(view.num_steps)], step_ticks(view.num_steps))
     axes[-1].set_xlim(0, view.num_steps)
     return figure
+
+
+def _lane_height(num_ues: int) -> float:
+    return max(0.06, min(0.3, 5 / num_ues))
 
 
 def _lanes(axes: Any, panel: Lanes) -> None:
@@ -93,7 +97,9 @@ def _lanes(axes: Any, panel: Lanes) -> None:
             axes.bar(steps, 0.07, 1.0, ues + 0.02, align="edge", color=LIGHT[BUSY], linewidth=0)
             continue
         mark = {"marker": _MARKERS[kind], "color": "white", "edgecolor": "black", "linewidth": 0.6}
-        axes.scatter(steps + 0.5, ues + bottom - 0.22, s=16, **mark, zorder=3)
+        axes.scatter(
+            steps + 0.5, ues + bottom - 0.22, s=55 * _lane_height(num_ues), **mark, zorder=3
+        )
     every = -(-num_ues // _MOST_LABELS)
     axes.set_yticks(
         [ue + 0.5 for ue in range(0, num_ues, every)],
@@ -102,8 +108,8 @@ def _lanes(axes: Any, panel: Lanes) -> None:
     axes.set_ylim(num_ues, 0)
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    axes.set_title(f"{panel.title} ({panel.note})")
-    _legend(axes, _lane_handles(panel))
+    axes.set_title(f"{panel.title} ({panel.note})", pad=20)
+    _legend(axes, _lane_handles(panel), "left")
 
 
 def _bars(axes: Any, panel: Lanes, where: Bools, colour: str, bottom: float) -> None:
@@ -141,7 +147,7 @@ def _line(axes: Any, line: Line, policy: str) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.locator_params(axis="y", nbins=4)
     axes.set_title(f"{line.title} ({line.note})")
-    _legend(axes, axes.get_legend_handles_labels()[0])
+    _legend(axes, axes.get_legend_handles_labels()[0], "right")
 
 
 def _stairs(axes: Any, values: Any, look: dict[str, Any], label: str) -> None:
@@ -149,12 +155,12 @@ def _stairs(axes: Any, values: Any, look: dict[str, Any], label: str) -> None:
     axes.stairs(values, edges, baseline=None, label=label, **look)
 
 
-def _legend(axes: Any, handles: Sequence[Any]) -> None:
-    """Above the panel, at the right, beside its title."""
+def _legend(axes: Any, handles: Sequence[Any], side: str) -> None:
+    """Above the panel: at the left below its title, or at the right beside it."""
     axes.legend(
         handles=handles,
-        loc="lower right",
-        bbox_to_anchor=(1, 1),
+        loc=f"lower {side}",
+        bbox_to_anchor=(int(side == "right"), 1),
         ncols=len(handles),
         frameon=False,
         fontsize=8,

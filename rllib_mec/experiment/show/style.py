@@ -18,7 +18,7 @@ body { margin: 0 auto; max-width: 68rem; padding: 1.5rem 1.25rem 6rem; backgroun
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 0.2rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 0.6rem; }
 p, ul { max-width: 46rem; }
-.about { color: var(--soft); margin: 0 0 1.2rem; }
+.about { color: var(--soft); margin: 0 0 1.2rem; max-width: none; }
 main > ul { padding-left: 1.1rem; margin: 1rem 0 0; max-width: none; columns: 2 24rem;
   column-gap: 2.5rem; }
 main > ul li { margin: 0 0 0.4rem; break-inside: avoid; }

@@ -87,7 +87,7 @@ def test_numbers_are_those_of_the_episode(shown):
         "perplexity": ("perplexity", 1, 2),
         "energy, kJ": ("energy_kj", 1, 2),
         "battery, kJ": ("battery_kj", 1, 1),
-        "share of uplink, %": ("share", 100, 1),
+        "uplink, %": ("share", 100, 1),
         "power, W": ("power_w", 1, 2),
         "data, MB": ("data_mb", 1, 0),
         "tokens": ("tokens", 1, 0),
@@ -173,6 +173,29 @@ def test_the_heading_says_what_came_of_it(shown):
         assert said.endswith(f", {abs(margin):,.2f} {word} than hold in the same episode.")
     else:
         assert said.endswith(", as much as hold in the same episode.")
+
+
+def test_the_sentences_say_what_was_decided(shown):
+    played, page = shown
+    said = text(page.find("body/main/ul")).replace("\N{MINUS SIGN}", "-")
+    ues, steps, metrics = played.ues, played.steps, played.metrics
+    assert f"Perplexity was {metrics['perplexity']:.2f} on average." in said
+    if played.of_mec:
+        tasks, server = ues["active"].sum(), ues["server"].sum()
+        shares = [f"{n} ({100 * n / tasks:.1f} %)" for n in (tasks - server, server)]
+        assert f"{shares[0]} were trained on the UEs and {shares[1]} on the server." in said
+        count, noun = ues["downloaded"].sum(), "download"
+        took = "The slowest UE of a task took"
+    else:
+        mean = ues["selected"].sum(axis=1).mean()
+        assert f"{mean:.1f} of {played.num_ues} UEs took part on average" in said
+        count, noun = ues["exchanged"].sum(), "exchange"
+        took = "A round took"
+    assert (f"{count} {noun}" in said) if count else ("No UE downloaded" in said)
+    mean = steps["step_delay_s"].mean()
+    expected = f"{mean:.1f} s" if mean < 600 else f"{mean / 60:.1f} min"
+    assert f"{took} {expected} on average" in said
+    assert ("Against hold in the same episode" in said) == (played.policy != "hold")
 
 
 def test_nothing_is_loaded_from_elsewhere(shown):
