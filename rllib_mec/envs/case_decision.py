@@ -127,6 +127,7 @@ class CaseDecisionEnv(gym.Env[Observation, np.int64]):
         self._one = BatchedCaseDecisionEnv(env_config)
         self.replay = self._one.replay
         self.scenario = self._one.scenario
+        self.simulator = self._one.simulator
         self.observation_space = self._one.observation_spaces[CASE_DECISION]
         self.action_space = self._one.action_spaces[CASE_DECISION]
 

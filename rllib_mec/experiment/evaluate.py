@@ -23,6 +23,7 @@ from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.experiment import environments
 from rllib_mec.experiment.checkpoints import reading
 from rllib_mec.experiment.checkpoints.policies import trained_policy
+from rllib_mec.experiment.watching import Watch, system_of
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.runner_choice import why_not_batched
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
@@ -94,6 +95,7 @@ def evaluate(
     trust: bool = False,
     explore: bool = False,
     record: list[Episode] | None = None,
+    watch: Watch | None = None,
 ) -> Metrics:
     """Plays ``episodes`` episodes and returns their metrics, (episodes,) each.
 
@@ -106,6 +108,7 @@ def evaluate(
         explore: whether a trained policy draws its actions as in training, instead of taking the
             most probable ones; of no effect on baselines and bounds.
         record: gets the episodes that are played, in batches.
+        watch: gets the system that is played, before it is.
 
     Raises:
         InputError: no such target or environment, or they do not fit each other.
@@ -114,7 +117,7 @@ def evaluate(
         if env is None:
             raise InputError(f"rllib evaluate {target}: expected --env")
         environment = environments.resolve(env)
-        return _evaluate_named(target, environment, env_config, episodes, seed, record)
+        return _evaluate_named(target, environment, env_config, episodes, seed, record, watch)
     path = Path(target)
     if not path.exists():
         if "/" in target or path.suffix:
@@ -123,22 +126,24 @@ def evaluate(
     # RLlib takes relative paths for URIs.
     loaded = reading.read(path.absolute(), env, env_config, trust)
     if isinstance(loaded.config, BaselineConfig):
-        name = loaded.config.policy
-        return _evaluate_named(name, loaded.env, loaded.env_config, episodes, seed, record)
+        name, env_config = loaded.config.policy, loaded.env_config
+        return _evaluate_named(name, loaded.env, env_config, episodes, seed, record, watch)
     loaded.config.callbacks_class = []  # those of training; they would also rule out batches
     loaded.config.output = None  # only training is recorded
     single = loaded.env.check(loaded.env_config)
+    if watch is not None:
+        system_of(single)  # before anything is built for it
     if not why_not_batched(loaded.config, single):
         policy = trained_policy(loaded, single, seed if explore else None)
         if policy is not None:
             envs = batched(single, min(episodes, MOST_ENVS))
             return _in_batches(
-                lambda stream: play(envs, policy, stream)[0], envs, episodes, seed, record
+                lambda stream: play(envs, policy, stream)[0], envs, episodes, seed, record, watch
             )
     check_episodes(single, episodes)
     if record is not None:
         raise _no_record()
-    return _sample(loaded, episodes, seed, explore)
+    return _sample(loaded, episodes, seed, explore, watch)
 
 
 def check_target(name: str, environment: environments.Environment, env_config: Any) -> None:
@@ -164,11 +169,12 @@ def _evaluate_named(
     episodes: int,
     seed: int,
     record: list[Episode] | None,
+    watch: Watch | None,
 ) -> Metrics:
     """Scores a baseline or a bound."""
     envs = _team_envs(name, environment, env_config, min(episodes, MOST_ENVS))
     scorer = _bound_scorer if name in BOUNDS else _policy_scorer
-    return _in_batches(scorer(name, envs, seed), envs, episodes, seed, record)
+    return _in_batches(scorer(name, envs, seed), envs, episodes, seed, record, watch)
 
 
 def _policy_scorer(name: str, envs: BatchedEnv, seed: int) -> Scorer:
@@ -202,13 +208,20 @@ def _team_envs(
 
 
 def _in_batches(
-    score: Scorer, envs: BatchedEnv, episodes: int, seed: int, record: list[Episode] | None
+    score: Scorer,
+    envs: BatchedEnv,
+    episodes: int,
+    seed: int,
+    record: list[Episode] | None,
+    watch: Watch | None,
 ) -> Metrics:
     """Scores batch after batch of episodes, each from a stream of its own."""
     check_episodes(envs, episodes)
     simulator: Simulator | None = getattr(envs, "simulator", None)
     if record is not None and simulator is None:
         raise _no_record()
+    if watch is not None:
+        watch(system_of(envs))
     parts = []
     for number, stream in enumerate(evaluation_streams(seed, episodes, envs.num_envs)):
         parts.append(score(stream))
@@ -255,7 +268,9 @@ def check_episodes(env: Any, episodes: int) -> None:
         )
 
 
-def _sample(loaded: reading.Checkpoint, episodes: int, seed: int, explore: bool) -> Metrics:
+def _sample(
+    loaded: reading.Checkpoint, episodes: int, seed: int, explore: bool, watch: Watch | None
+) -> Metrics:
     """Plays episodes with RLlib's own runner, for all other algorithms and environments."""
     from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
     from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
@@ -276,6 +291,8 @@ def _sample(loaded: reading.Checkpoint, episodes: int, seed: int, explore: bool)
     loaded.load_weights(
         dict(module.items()) if config.is_multi_agent else {"default_policy": module}
     )
+    if watch is not None:
+        watch(system_of(runner.env.unwrapped.envs[0].unwrapped))
     rows = [episode_metrics(e) for e in runner.sample(num_episodes=episodes, explore=explore)]
     runner.stop()
     return _joined(

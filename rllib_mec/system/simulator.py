@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class Simulator:
         t: steps taken in the running episode.
         cached: retention of each UE's cached emulator, 0 for none, (B, N).
         battery_kj: what is left in the UEs' batteries, (B, N); None without the part ``energy``.
+        on_step: is told after each step what it met, z as it was decided, and what it did; or None.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Simulator:
         self.t = 0
         self.cached: Floats = np.full((num_envs, scenario.num_ues), NOTHING_CACHED)
         self.battery_kj: Floats | None = None
+        self.on_step: Callable[[Situation, Bools, Outcome], None] | None = None
         self._start_sums()
 
     def reset(self, seed: Seeds = None) -> None:
@@ -113,6 +116,8 @@ class Simulator:
         self.cached = outcome.cached
         self.battery_kj = outcome.battery_kj
         self._add(situation, outcome)
+        if self.on_step is not None:
+            self.on_step(situation, server, outcome)
         return outcome
 
     def _start_sums(self) -> None:

@@ -65,6 +65,7 @@ class FedPEATEnv(MultiAgentEnv):
         self.scenario = config.scenario
         self._env_config = {"scenario": config.scenario, "agents": config.agents}
         self._one = self.batched(1)
+        self.federation = self._one.federation
         self.num_entities = self._one.num_entities
         self.agent_order = self._one.agent_order
         self.agents = self.possible_agents = list(self.agent_order)

@@ -34,7 +34,7 @@ def table(
     def cell(tag: str, column: int, content: str) -> str:
         classes = [name for name, on in (("text", text), ("long", long)) if column in on]
         attribute = f' class="{" ".join(classes)}"' if classes else ""
-        shown = html.escape(content) if column in long else _text(content)
+        shown = html.escape(content) if column in long else escaped(content)
         if column not in text:  # what follows a number in brackets goes below it
             shown = re.sub(r" ([\[(].+[\])])$", r"<br><small>\1</small>", shown)
         return f"<{tag}{attribute}>{shown}</{tag}>"
@@ -62,19 +62,19 @@ def column_table(name: str, columns: Columns, rows: Sequence[Mapping[str, Any]])
     return table(heads, cells, text=words, groups=groups, caption=name)
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
     """Returns text for HTML, with minus signs before numbers."""
     return html.escape(re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", text))
 
 
 def p(text: str) -> str:
     """Returns a paragraph."""
-    return f"<p>{_text(text)}</p>"
+    return f"<p>{escaped(text)}</p>"
 
 
 def bullets(items: Iterable[str]) -> str:
     """Returns a list."""
-    lines = "\n".join(f"<li>{_text(item)}</li>" for item in items)
+    lines = "\n".join(f"<li>{escaped(item)}</li>" for item in items)
     return f"<ul>\n{lines}\n</ul>"
 
 

@@ -54,14 +54,14 @@ POINTS = 80
 """On a curve: what a panel can show."""
 
 
-def require_matplotlib() -> None:
-    """Refuses to go on without something to draw with.
+def require_matplotlib(command: str = "report") -> None:
+    """Refuses to go on with ``rllib command`` without something to draw with.
 
     Raises:
         InputError: matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise InputError("rllib report needs matplotlib: pip install 'rllib_mec[plot]'")
+        raise InputError(f"rllib {command} needs matplotlib: pip install 'rllib_mec[plot]'")
 
 
 def draw(table: Table) -> dict[str, bytes]:
@@ -81,7 +81,7 @@ def draw(table: Table) -> dict[str, bytes]:
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
         figure2 = _figure2(table, variants)
-        files = {"figure2.svg": svg(figure2), "figure2.png": _png(figure2)}
+        files = {"figure2.svg": svg(figure2), "figure2.png": png(figure2)}
         if any(r["normalised_score"] for r in table.own if r["kind"] == "trained"):
             files["scores.svg"] = svg(_scores(table, variants))
     return files
@@ -283,7 +283,8 @@ def svg(figure: Any) -> bytes:
     return file.getvalue()
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """Returns a file that says no more than that, either."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=200, metadata={"Software": None})
     return file.getvalue()

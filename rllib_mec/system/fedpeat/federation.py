@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,18 +22,29 @@ METRICS = ("reward", "log_delay", "exchanges", "perplexity")
 class Federation:
     """B federations that start together and take ``scenario.num_rounds`` rounds together.
 
+    Args:
+        source: where episodes come from, given the environments' random streams; None draws them.
+
     Attributes:
         t: rounds taken in the running episode.
         cached: retention of each UE's emulator, 0 for none, (B, N).
+        on_step: is told after each round what it met, what was decided and what it did; or None.
     """
 
-    def __init__(self, scenario: FedPEATScenario, num_envs: int = 1) -> None:
+    def __init__(
+        self,
+        scenario: FedPEATScenario,
+        num_envs: int = 1,
+        source: Callable[[Sequence[np.random.Generator]], Episode] | None = None,
+    ) -> None:
         if num_envs < 1:
             raise InputError(f"num_envs = {num_envs}: expected a whole number >= 1")
         self.scenario = scenario
         self.num_envs = num_envs
+        self._source = source or functools.partial(draw_episode, scenario)
         self._rngs = streams(None, num_envs)
         self._episode: Episode | None = None
+        self.on_step: Callable[[Situation, Decision, Outcome], None] | None = None
         self.t = 0
         self.cached: Floats = np.zeros((num_envs, scenario.num_ues))
         self._sums = np.zeros((len(METRICS) + 1, num_envs))
@@ -40,7 +53,7 @@ class Federation:
         """Starts new episodes; ``seed`` restarts the random streams, None lets them run on."""
         if seed is not None:
             self._rngs = streams(seed, self.num_envs)
-        self._episode = draw_episode(self.scenario, self._rngs)
+        self._episode = self._source(self._rngs)
         self.t = 0
         self.cached = np.zeros((self.num_envs, self.scenario.num_ues))
         self._sums = np.zeros((len(METRICS) + 1, self.num_envs))
@@ -92,6 +105,8 @@ class Federation:
         self._sums[2] += outcome.exchanged.sum(axis=-1)
         self._sums[3] += outcome.perplexity
         self._sums[4] += outcome.energy_kj.sum(axis=-1)
+        if self.on_step is not None:
+            self.on_step(situation, decision, outcome)
         return outcome
 
     def episode_metrics(self) -> dict[str, Floats]:
