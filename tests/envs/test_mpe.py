@@ -120,6 +120,7 @@ def test_one_of_a_batch_is_the_environment_and_knows_the_way_to_more():
         (spread, {"M": 3}, "unknown env_config key 'M'"),
         (spread, {"N": 0}, "N = 0: expected a whole number >= 1"),
         (spread, {"local_ratio": 2}, r"local_ratio = 2: expected a number in \[0, 1\]"),
+        (spread, {"landmark_range": "1"}, "landmark_range = '1': expected a number in"),
         (speaker_listener, {"N": 2}, "unknown env_config key 'N'"),
         (speaker_listener, {"max_cycles": 0}, "max_cycles = 0: expected a whole number"),
         (speaker_listener, {"continuous_actions": 1}, "continuous_actions = 1: expected true"),

@@ -92,7 +92,8 @@ class BatchedSpread(BatchedTask):
 
     Args:
         N: agents. local_ratio: weight of an agent's own collisions against the distances of
-            all landmarks to the nearest agent.
+            all landmarks to the nearest agent. landmark_range: landmarks lie within [-r, r];
+            mpe2 has 1, the MPE of MAPPO's authors (arXiv 2103.01955) 0.8.
     """
 
     RADIUS = 0.15
@@ -102,14 +103,17 @@ class BatchedSpread(BatchedTask):
         num_envs: int,
         N: int = 3,
         local_ratio: float = 0.5,
+        landmark_range: float = 1.0,
         **settings: Any,
     ) -> None:
         super().__init__(num_envs, **settings)
         if isinstance(N, bool) or not isinstance(N, int) or N < 1:
             raise InputError(f"N = {N!r}: expected a whole number >= 1")
-        if isinstance(local_ratio, bool) or not 0 <= local_ratio <= 1:
-            raise InputError(f"local_ratio = {local_ratio!r}: expected a number in [0, 1]")
-        self.local_ratio, self.number = local_ratio, N
+        for name, value in (("local_ratio", local_ratio), ("landmark_range", landmark_range)):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not 0 <= value <= 1:
+                raise InputError(f"{name} = {value!r}: expected a number in [0, 1]")
+        self.local_ratio, self.landmark_range, self.number = local_ratio, landmark_range, N
         names = tuple(f"agent_{index}" for index in range(N))
         self.agent_groups = {"agent": names}
         size = 4 + 2 * N + 4 * (N - 1)
@@ -120,7 +124,8 @@ class BatchedSpread(BatchedTask):
 
     def _draw(self, rngs: Sequence[np.random.Generator]) -> None:
         places = np.stack([rng.uniform(-1, 1, (2 * self.number, 2)) for rng in rngs])
-        self.world = Particles(places[:, : self.number], places[:, self.number :], self.RADIUS)
+        agents, landmarks = np.split(places, 2, axis=1)
+        self.world = Particles(agents, landmarks * self.landmark_range, self.RADIUS)
 
     def _act(self, actions: Mapping[str, Any]) -> None:
         chosen = np.asarray(actions["agent"]).reshape(self.num_envs, self.number, -1)
