@@ -25,7 +25,9 @@ def spread(env_config: Mapping[str, Any] | None = None) -> OneOfBatch:
     Raises:
         InputError: an unknown key, or a value that makes no sense.
     """
-    return _environment(BatchedSpread, env_config, ("N", "local_ratio", "landmark_range", *_SETTINGS))
+    return _environment(
+        BatchedSpread, env_config, ("N", "local_ratio", "landmark_range", *_SETTINGS)
+    )
 
 
 def speaker_listener(env_config: Mapping[str, Any] | None = None) -> OneOfBatch:
