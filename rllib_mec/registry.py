@@ -95,6 +95,12 @@ ENVIRONMENTS: dict[str, Entry] = {
     "fedpeat": Entry(
         "rllib_mec.envs.fedpeat:FedPEATEnv", "federated tuning: who takes part, emulators, uplink"
     ),
+    "mpe-spread": Entry(
+        "rllib_mec.envs.mpe:spread", "mpe2's simple_spread_v3 in batches: N agents, N landmarks"
+    ),
+    "mpe-speaker-listener": Entry(
+        "rllib_mec.envs.mpe:speaker_listener", "mpe2's simple_speaker_listener_v4 in batches"
+    ),
 }
 """What `env:` may name; each maps an env_config to a ``MultiAgentEnv`` or ``gymnasium.Env``."""
 

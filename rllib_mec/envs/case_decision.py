@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from rllib_mec.envs.agents import CASE_DECISION, EMULATOR_CONFIG, Observation, action_of
 from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
-from rllib_mec.envs.multi_agent import EPISODE_METRICS, metrics_for_infos
+from rllib_mec.envs.multi_agent import metrics_for_infos
+from rllib_mec.envs.one_of_batch import EPISODE_METRICS
 from rllib_mec.errors import InputError
 from rllib_mec.system import DECISIONS, METRICS
 from rllib_mec.system.emulator import highest_useful_retention

@@ -18,11 +18,9 @@ from rllib_mec.envs.agents import (
 from rllib_mec.envs.batched import BatchedMECEnv
 from rllib_mec.envs.config import EnvConfig
 from rllib_mec.envs.decentralised import DecentralisedAgents
+from rllib_mec.envs.one_of_batch import EPISODE_METRICS
 from rllib_mec.system import DECISIONS, METRICS, Scenario, Simulator
 from rllib_mec.traces import Replay
-
-EPISODE_METRICS = "episode_metrics"
-"""Key of the infos that hold the metrics of an episode at its end."""
 
 
 def metrics_for_infos(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 from rllib_mec.envs.fedpeat.agents import FedPEATAgents
 from rllib_mec.envs.fedpeat.config import FedPEATConfig
 from rllib_mec.envs.fedpeat.observations import Observation
-from rllib_mec.system.fedpeat import Federation
+from rllib_mec.system.fedpeat import METRICS, Federation
 from rllib_mec.system.radio import Floats
 from rllib_mec.system.tasks import Seeds
 
@@ -34,6 +34,9 @@ class BatchedFedPEATEnv:
         self.observation_spaces = self.agents.observation_spaces
         self.action_spaces = self.agents.action_spaces
         self.action_slots = self.agents.action_slots
+        self.entity_order = self.agents.entity_order
+        energy = ("energy_kj",) if config.scenario.energy_weight_per_kj else ()
+        self.metric_names = (*METRICS, *energy)
         self.federation = Federation(config.scenario, num_envs)
 
     def reset(self, seed: Seeds = None) -> dict[str, Observation]:

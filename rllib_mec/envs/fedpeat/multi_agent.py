@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-from ray.rllib.env.multi_agent_env import MultiAgentEnv
-
 from rllib_mec.envs.fedpeat.batched import BatchedFedPEATEnv
 from rllib_mec.envs.fedpeat.config import FedPEATConfig
-from rllib_mec.envs.multi_agent import EPISODE_METRICS
-from rllib_mec.system.fedpeat import METRICS
+from rllib_mec.envs.one_of_batch import OneOfBatch
 
 
-class FedPEATEnv(MultiAgentEnv):
+class FedPEATEnv(OneOfBatch):
     """The control of federated emulator-assisted tuning, a round per step (arXiv 2310.17491).
 
     ## Description
@@ -60,48 +58,8 @@ class FedPEATEnv(MultiAgentEnv):
     """
 
     def __init__(self, env_config: Mapping[str, Any] | None = None) -> None:
-        super().__init__()
         config = FedPEATConfig.of(env_config)
+        parsed = {"scenario": config.scenario, "agents": config.agents}
+        super().__init__(functools.partial(BatchedFedPEATEnv, parsed))
         self.scenario = config.scenario
-        self._env_config = {"scenario": config.scenario, "agents": config.agents}
-        self._one = self.batched(1)
         self.federation = self._one.federation
-        self.num_entities = self._one.num_entities
-        self.agent_order = self._one.agent_order
-        self.agents = self.possible_agents = list(self.agent_order)
-        self.observation_spaces = self._one.observation_spaces
-        self.action_spaces = self._one.action_spaces
-        self.action_slots = self._one.action_slots
-        self.entity_order = self._one.agents.entity_order
-        energy = ("energy_kj",) if config.scenario.energy_weight_per_kj else ()
-        self.metric_names = (*METRICS, *energy)
-
-    def batched(self, num_envs: int) -> BatchedFedPEATEnv:
-        """Returns the same environment for ``num_envs`` federations at once."""
-        return BatchedFedPEATEnv(self._env_config, num_envs)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        return _first(self._one.reset(seed)), {}
-
-    def step(self, action_dict: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-        observations, reward, _, truncated = self._one.step(_batch_of_one(action_dict))
-        rewards = dict.fromkeys(self.possible_agents, float(reward[0]))
-        infos: dict[str, Any] = {}
-        if truncated:
-            metrics = _first(self._one.episode_metrics())
-            found = {name: float(value) for name, value in metrics.items()}
-            infos = {agent: {EPISODE_METRICS: found} for agent in self.possible_agents}
-        # Not agent by agent, see rllib_mec.envs.multi_agent.
-        return (_first(observations), rewards, {"__all__": False}, {"__all__": truncated}, infos)
-
-
-def _first(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value[0] for name, value in values.items()}
-
-
-def _batch_of_one(action: Any) -> Any:
-    if isinstance(action, Mapping):
-        return {key: _batch_of_one(part) for key, part in action.items()}
-    return [action]

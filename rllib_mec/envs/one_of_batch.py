@@ -1,0 +1,101 @@
+"""A batched environment as RLlib's ``MultiAgentEnv``: its batch of one.
+
+Who writes an environment for batches writes it once. A batched environment is what
+:class:`~rllib_mec.hmppo.sampling.batched_env.BatchedEnv` says: arrays in, arrays out, B
+environments in lockstep. Beyond that it has
+
+* ``observation_spaces`` and ``action_spaces`` of each agent;
+* if it likes, what :class:`~rllib_mec.hmppo.team.Team` reads from an environment: ``agent_order``,
+  ``action_slots``, ``num_entities``, ``entity_order``, ``agent_groups``;
+* ``metric_names``, if it measures more than the reward.
+
+With ``agent_groups`` its arrays are those of groups, the members' one after the other, (B, A F) of
+observations and (B, A) of actions, while its spaces are those of members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
+
+EPISODE_METRICS = "episode_metrics"
+"""Key of the infos at the end of an episode that holds its metrics."""
+
+_DECLARED = ("action_slots", "num_entities", "entity_order", "agent_groups", "metric_names")
+
+
+class OneOfBatch(MultiAgentEnv):
+    """One environment of a batched form, and the way to more of them.
+
+    Rewards are the team's, the same for all agents. The infos of an episode's last step hold its
+    ``episode_metrics``.
+
+    Args:
+        make: returns the batched form of so many environments.
+    """
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        super().__init__()
+        self._make = make
+        self._one = make(1)
+        self.observation_spaces = dict(self._one.observation_spaces)
+        self.action_spaces = dict(self._one.action_spaces)
+        self.agents = self.possible_agents = list(self.observation_spaces)
+        groups: Mapping[str, tuple[str, ...]] = getattr(self._one, "agent_groups", {})
+        group_of = {member: name for name, ids in groups.items() for member in ids}
+        deciders = dict.fromkeys(group_of.get(agent, agent) for agent in self.possible_agents)
+        self.agent_order = tuple(getattr(self._one, "agent_order", None) or deciders)
+        self._groups = groups
+        for name in _DECLARED:
+            if hasattr(self._one, name):
+                setattr(self, name, getattr(self._one, name))
+
+    def batched(self, num_envs: int) -> Any:
+        """Returns the same environment ``num_envs`` times at once."""
+        return self._make(num_envs)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self._each(self._one.reset(seed)), {}
+
+    def step(self, action_dict: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+        observations, reward, terminated, truncated = self._one.step(self._joined(action_dict))
+        rewards = dict.fromkeys(self.possible_agents, float(reward[0]))
+        infos: dict[str, Any] = {}
+        if terminated or truncated:
+            metrics = {k: float(value[0]) for k, value in self._one.episode_metrics().items()}
+            infos = {agent: {EPISODE_METRICS: metrics} for agent in self.possible_agents}
+        # Not agent by agent, see rllib_mec.envs.multi_agent.
+        ends = {"__all__": bool(terminated)}, {"__all__": bool(truncated)}
+        return (self._each(observations), rewards, *ends, infos)
+
+    def _each(self, observations: Mapping[str, Any]) -> dict[str, Any]:
+        """Observations of each agent, members of groups among them."""
+        found = {}
+        for name, batch in observations.items():
+            ids = self._groups.get(name)
+            if ids is None:
+                found[name] = batch[0]
+            else:
+                found |= dict(zip(ids, np.split(batch[0], len(ids)), strict=True))
+        return found
+
+    def _joined(self, actions: Mapping[str, Any]) -> dict[str, Any]:
+        """Actions as the batched form takes them."""
+        members = {member for ids in self._groups.values() for member in ids}
+        joined = {a: _batch_of_one(own) for a, own in actions.items() if a not in members}
+        for name, ids in self._groups.items():
+            joined[name] = np.concatenate([np.ravel(actions[member]) for member in ids])[None]
+        return joined
+
+
+def _batch_of_one(action: Any) -> Any:
+    if isinstance(action, Mapping):
+        return {key: _batch_of_one(part) for key, part in action.items()}
+    if isinstance(action, tuple):
+        return tuple(_batch_of_one(part) for part in action)
+    return [action]

@@ -1,0 +1,131 @@
+"""The tasks of MPE in batches are those of mpe2, step by step."""
+
+import numpy as np
+import pytest
+
+from rllib_mec.envs.mpe import BatchedSpeakerListener, BatchedSpread, speaker_listener, spread
+from rllib_mec.errors import InputError
+
+mpe2 = pytest.importorskip("mpe2", reason="the extra examples")
+
+
+def twin(name, batched, env, **settings):
+    """mpe2's environment in the state of one of a batch that has just begun."""
+    from mpe2 import simple_speaker_listener_v4, simple_spread_v3
+
+    module = {"spread": simple_spread_v3, "speaker_listener": simple_speaker_listener_v4}[name]
+    single = module.parallel_env(**settings)
+    single.reset(seed=0)
+    world = single.unwrapped.world
+    movers = [agent for agent in world.agents if agent.movable]
+    for agent, place in zip(movers, batched.world.position[env], strict=True):
+        agent.state.p_pos = place.copy()
+    for landmark, place in zip(world.landmarks, batched.world.landmarks[env], strict=True):
+        landmark.state.p_pos = place.copy()
+    if name == "speaker_listener":
+        world.agents[0].goal_b = world.landmarks[batched.goal[env]]
+    return single
+
+
+def compare(name, batched, observations, actions_of, **settings):
+    """Plays an episode of each environment beside its twin."""
+    twins = [twin(name, batched, env, **settings) for env in range(batched.num_envs)]
+    for index, space in enumerate(batched.action_spaces.values()):
+        space.seed(index)
+    done = False
+    while not done:
+        actions = {
+            agent: np.stack([space.sample() for _ in twins])
+            for agent, space in batched.action_spaces.items()
+        }
+        observations, reward, terminated, done = batched.step(actions_of(actions))
+        assert not terminated
+        for env, single in enumerate(twins):
+            own = {agent: action[env] for agent, action in actions.items()}
+            seen, rewards, _, truncated, _ = single.step(own)
+            # Continuous actions are of float32 there.
+            assert reward[env] == pytest.approx(np.mean(list(rewards.values())), abs=1e-5)
+            expected = np.concatenate([seen[agent] for agent in batched.action_spaces])
+            found = np.concatenate([each[env] for each in observations.values()])
+            np.testing.assert_allclose(found, expected, atol=1e-5)
+            assert all(truncated.values()) == done
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_spread_is_that_of_mpe2(number, continuous):
+    settings = {"N": number, "continuous_actions": continuous, "local_ratio": 0.3}
+    batched = BatchedSpread(4, **settings)
+    observations = batched.reset(1)
+    # Close together, so that agents touch.
+    batched.world.position *= 0.2
+
+    def joined(actions):
+        return {"agent": np.concatenate([actions[a].reshape(4, -1) for a in actions], axis=1)}
+
+    compare("spread", batched, observations, joined, **settings)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_speaker_and_listener_are_those_of_mpe2(continuous):
+    batched = BatchedSpeakerListener(6, continuous_actions=continuous, max_cycles=10)
+    observations = batched.reset(2)
+    assert len(set(batched.goal)) > 1
+    compare(
+        "speaker_listener",
+        batched,
+        observations,
+        dict,
+        continuous_actions=continuous,
+        max_cycles=10,
+    )
+
+
+def test_agents_that_touch_are_pushed_apart_and_counted():
+    batched = BatchedSpread(1, N=2)
+    batched.reset(0)
+    batched.world.position = np.array([[[0.0, 0.0], [0.1, 0.0]]])
+    batched.world.landmarks = batched.world.position.copy()
+    before = batched._reward()
+    np.testing.assert_allclose(before, -0.5)  # a collision each, no distance
+    # Depth 0.2 gives a force of 20 N: after a step of 0.1 s, 2 m/s.
+    batched.step({"agent": np.array([[0, 0]])})
+    np.testing.assert_allclose(batched.world.velocity, [[[-2.0, 0.0], [2.0, 0.0]]])
+
+
+def test_one_of_a_batch_is_the_environment_and_knows_the_way_to_more():
+    env, batch = spread({"N": 2}), spread({"N": 2}).batched(3)
+    observations, _ = env.reset(seed=5)
+    np.testing.assert_array_equal(
+        np.concatenate(list(observations.values())), batch.reset(5)["agent"][0]
+    )
+    assert env.agent_groups == {"agent": ("agent_0", "agent_1")}
+    infos, steps = {}, 0
+    while not infos:
+        _, rewards, ended, cut, infos = env.step({"agent_0": 1, "agent_1": 4})
+        steps += 1
+    assert steps == 25
+    assert cut["__all__"]
+    assert not ended["__all__"]
+    total = infos["agent_0"]["episode_metrics"]["reward"]
+    for _ in range(25):
+        batch.step({"agent": np.tile([1, 4], (3, 1))})
+    assert batch.episode_metrics()["reward"][0] == pytest.approx(total)
+    assert set(rewards) == {"agent_0", "agent_1"}
+
+
+@pytest.mark.parametrize(
+    ("make", "env_config", "message"),
+    [
+        (spread, {"M": 3}, "unknown env_config key 'M'"),
+        (spread, {"N": 0}, "N = 0: expected a whole number >= 1"),
+        (spread, {"local_ratio": 2}, r"local_ratio = 2: expected a number in \[0, 1\]"),
+        (spread, {"landmark_range": "1"}, "landmark_range = '1': expected a number in"),
+        (speaker_listener, {"N": 2}, "unknown env_config key 'N'"),
+        (speaker_listener, {"max_cycles": 0}, "max_cycles = 0: expected a whole number"),
+        (speaker_listener, {"continuous_actions": 1}, "continuous_actions = 1: expected true"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, env_config, message):
+    with pytest.raises(InputError, match=message):
+        make(env_config)
