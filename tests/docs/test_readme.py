@@ -94,6 +94,29 @@ def test_the_control_of_federated_tuning_is_as_it_is_kept():
         )
 
 
+def test_federations_are_as_they_are_kept():
+    pytest.importorskip("transformers")
+    from rllib_mec.experiment.federation.results import read_results
+    from rllib_mec.experiment.federation.summary import outcomes
+
+    rows, _ = read_results(ROOT / "tuned_examples" / "federated" / "fed.parquet")
+    found = {case.case: case for case in outcomes(rows)}
+    for name, case in found.items():
+        cells = (
+            f"`{name}`",
+            f"{case.perplexity:.1f} ({min(case.perplexities):.1f} to {max(case.perplexities):.1f})",
+            f"{case.bytes_per_round / 1e6:.1f}",
+            f"{case.seconds_per_round:.1f}",
+            f"{case.exchanges:.0f}",
+            f"{case.peak_memory_bytes / 1e6:.0f}",
+        )
+        assert f"| {' | '.join(cells)} |" in README
+    fewer = found["fl"].bytes_per_round / found["fedpeat"].bytes_per_round
+    above = 100 * (found["fedpeat"].perplexity / found["fl-peft"].perplexity - 1)
+    assert f"sends {fewer:.1f} times fewer bytes than FL" in README
+    assert f"a perplexity {above:.1f} % above that of FL + PEFT" in README
+
+
 def test_the_measured_curves_are_those_that_are_kept():
     pytest.importorskip("transformers")
     from rllib_mec.experiment.profiling.summary import levels, markdown, points
