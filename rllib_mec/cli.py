@@ -1,4 +1,4 @@
-"""The command ``rllib``: train, submit, evaluate, trace, report, list.
+"""The command ``rllib``: train, submit, evaluate, export, trace, report, list.
 
 Imports of Ray are inside the commands, so that help, listings and errors come at once.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from rllib_mec import __version__
+from rllib_mec.cli_export import export
 from rllib_mec.cli_fedtune import fedtune
 from rllib_mec.cli_profile import profile
 from rllib_mec.cli_trace import trace
@@ -47,7 +48,7 @@ def cli() -> None:
     """Train and evaluate with RLlib's new API stack."""
 
 
-for command in (train, submit, trace, profile, fedtune):
+for command in (train, submit, export, trace, profile, fedtune):
     cli.add_command(command)
 
 
