@@ -26,7 +26,7 @@ class ExportedPolicy:
         threads: of each actor; networks this small mostly wait for each other.
 
     Attributes:
-        spec: what the directory says of itself.
+        directory: the directory. spec: what it says of itself.
 
     Raises:
         InputError: no such directory, a damaged one, or ONNX Runtime is not installed.
@@ -36,7 +36,7 @@ class ExportedPolicy:
         require("an exported policy", "onnxruntime")
         import onnxruntime
 
-        directory = Path(directory)
+        self.directory = directory = Path(directory)
         self.spec = read_spec(directory)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = threads
