@@ -1,4 +1,4 @@
-"""The command ``rllib``: train, submit, evaluate, export, trace, report, list.
+"""The command ``rllib``: train, submit, evaluate, export, serve, trace, report, list.
 
 Imports of Ray are inside the commands, so that help, listings and errors come at once.
 """
@@ -17,6 +17,7 @@ from rllib_mec import __version__
 from rllib_mec.cli_export import export
 from rllib_mec.cli_fedtune import fedtune
 from rllib_mec.cli_profile import profile
+from rllib_mec.cli_serve import serve
 from rllib_mec.cli_trace import trace
 from rllib_mec.cli_train import submit, train, trust_option
 from rllib_mec.errors import InputError
@@ -48,7 +49,7 @@ def cli() -> None:
     """Train and evaluate with RLlib's new API stack."""
 
 
-for command in (train, submit, export, trace, profile, fedtune):
+for command in (train, submit, export, serve, trace, profile, fedtune):
     cli.add_command(command)
 
 
