@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import platform
 import random
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from process import machine
 
 from rllib_mec.orchestrator import Orchestrator
 
@@ -328,7 +328,7 @@ def main() -> int:
         "statuses": dict(sorted(load.statuses.items())),
         "wrong": len(load.wrong),
         "latency_ms": {f"p{q:g}": float(ms) for q, ms in zip(quantiles, found, strict=True)},
-        "machine": {"processor": platform.machine(), "python": platform.python_version()},
+        "machine": machine(),
     }
     print(json.dumps(report, indent=2))
     for line in load.wrong[:10]:

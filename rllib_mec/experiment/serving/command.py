@@ -77,15 +77,17 @@ def serve_command(
         if not options.verbose:
             logging.getLogger("ray.serve").setLevel(logging.ERROR)
         _check_unserved(serve, options)
+        app = application(files, limits, None if token is None else digest(token))
         quiet = {"log_level": "INFO" if options.verbose else "ERROR"}
+        http = {"host": host, "port": port}
+        serve.start(proxy_location="HeadOnly", http_options=http, logging_config=quiet)
         try:
-            serve.start(
-                proxy_location="HeadOnly",
-                http_options={"host": host, "port": port},
-                logging_config=quiet,
-            )
-            app = application(files, limits, None if token is None else digest(token))
-            serve.run(app, name=NAME, route_prefix="/", logging_config=quiet)
+            try:
+                serve.run(app, name=NAME, route_prefix="/", logging_config=quiet)
+            except (RuntimeError, TimeoutError) as error:
+                # Its last line is what was raised in the process that was to serve.
+                reason = str(error).strip().splitlines()[-1]
+                raise InputError(f"Ray Serve cannot serve {directory}: {reason}") from error
             asked = "with the token" if token else "without a token"
             print(
                 f"serving {directory} at http://{host}:{port} {asked}: POST /decide, GET /schema, "
