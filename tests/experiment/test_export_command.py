@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -88,6 +89,24 @@ def test_a_policy_of_other_numbers_of_ues(checkpoint_of, rllib, tmp_path):
     assert status == 2
     assert "the weights of case_decision do not fit" in errors
     assert not (tmp_path / "more").exists()
+
+
+@pytest.mark.ray
+def test_a_trace_that_is_gone_is_not_missed(ray_session, rllib, tmp_path):
+    recorded, checkpoint = tmp_path / "recorded", tmp_path / "checkpoint"
+    config = json.dumps(TINY)
+    assert rllib("trace", "record", "--config", config, "--episodes", 9, "--out", recorded)[0] == 0
+    env_config = {**TINY, "trace": str(recorded), "replay": "bootstrap", "replay_block": 2}
+    form = {"run": "HMPPO", "env": "mec", "config": {"env_config": env_config, **SHORT}}
+    plan = prepare(make("exp", form))
+    trial = plan.trainable(config=plan.param_space)
+    trial.train()
+    trial.save(str(checkpoint))
+    trial.stop()
+    shutil.rmtree(recorded)
+    assert rllib("export", checkpoint, "--out", tmp_path / "out")[0] == 0
+    spec = json.loads((tmp_path / "out" / "spec.json").read_text())
+    assert spec["environment"]["config"] == TINY
 
 
 @pytest.mark.ray

@@ -11,6 +11,7 @@ from rllib_mec.experiment import environments
 from rllib_mec.experiment.checkpoints import manifest, reading
 from rllib_mec.experiment.checkpoints.policies import TeamPolicy, trained_policy
 from rllib_mec.experiment.export.write import About, check_new, write_policy
+from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.orchestrator.spec import MEMBERS, PLAIN, read_spec
 from rllib_mec.registry import ALGORITHMS
 
@@ -33,11 +34,14 @@ def export_command(
     check_new(out)
     if not checkpoint.exists():
         raise InputError(f"{checkpoint}: there is no such checkpoint")
-    loaded = reading.read(checkpoint.absolute(), None, env_config, trust)
+    checkpoint = checkpoint.absolute()
+    without = dict.fromkeys(_traces_in(checkpoint, trust))
+    loaded = reading.read(checkpoint, None, {**without, **env_config}, trust)
     single = loaded.env.check(loaded.env_config)
     run = _algorithm(loaded.config)
     policy = None
-    if hasattr(loaded.config, "case_head"):  # HMPPO's and those made of it
+    if isinstance(loaded.config, HMPPOConfig):
+        loaded.config.output = None  # only training is recorded
         policy = trained_policy(loaded, single)
     if not isinstance(policy, TeamPolicy):
         raise InputError(
@@ -53,6 +57,14 @@ def export_command(
     trained = None if loaded.trusted else dict(manifest.read(checkpoint).progress)
     difference = write_policy(policy.module, About(run, environment, simulated, trained), out)
     yield from _lines(out, difference)
+
+
+def _traces_in(checkpoint: Path, trust: bool) -> list[str]:
+    """What the env_config of a checkpoint says of a trace, which may be there no more."""
+    if not (checkpoint / manifest.MANIFEST).is_file():
+        return []
+    config = reading.experiment_of(checkpoint, trust)["config"]
+    return [key for key in _OF_TRACES if key in (config.get("env_config") or {})]
 
 
 def _algorithm(config: Any) -> str:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import torch
 from safetensors.torch import save_file
 
@@ -96,7 +97,7 @@ def _write(policy: JointPolicy, about: About, directory: Path) -> None:
     actors: list[ActorSpec] = []
     for index, agent in enumerate(team.agents):
         actor = policy[agent].unwrapped()
-        _check_exportable(agent, actor)
+        _check_exportable(agent, actor, team.observation_spaces[agent])
         _check_slots(agent, actor.filter, team.slots.get(agent, {}))
         codec = team.member_codecs[agent] if agent in team.members else team.codecs[agent]
         module = MostProbable(actor, codec, agent in seen)
@@ -140,11 +141,15 @@ def _write(policy: JointPolicy, about: About, directory: Path) -> None:
     (directory / SPEC).write_text(spec.to_json(), encoding="utf-8")
 
 
-def _check_exportable(agent: str, actor: Any) -> None:
+def _check_exportable(agent: str, actor: Any, observed: gym.Space) -> None:
     if not isinstance(actor, Actor) or actor.is_stateful():
         raise InputError(
             f"the actor of {agent} is a {type(actor).__name__}: expected one of HMPPO, IPPO or "
             "SABPPO without a memory, others cannot be exported"
+        )
+    if not isinstance(observed, gym.spaces.Box):
+        raise InputError(
+            f"observation space of {agent} = {observed}: expected a Box, others cannot be exported"
         )
 
 
