@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rllib_mec.errors import InputError
 from rllib_mec.orchestrator.libraries import require
-from rllib_mec.orchestrator.spec import ENTITIES, MEMBERS, ActorSpec, Leaf, read_spec
+from rllib_mec.orchestrator.spec import ENTITIES, MEMBERS, PLAIN, ActorSpec, Leaf, read_spec
 
 Floats32 = NDArray[np.float32]
 Slots = Mapping[str, Mapping[str, Any]]
@@ -93,11 +93,12 @@ class ExportedPolicy:
             raise InputError(f"observations of {sorted(observations)}: expected {actor.agent}'s")
         own = np.asarray(observations[actor.agent], np.float32)
         flat = own.reshape(len(own), -1)
-        one = "" if actor.form not in (ENTITIES, MEMBERS) else "a multiple of "
-        size = flat.shape[1]
-        if not size or (size % actor.inputs if one else size != actor.inputs):
+        sets, rest = divmod(flat.shape[1], actor.inputs)
+        if rest or not sets or (actor.form == PLAIN and sets > 1):
+            many = "" if actor.form == PLAIN else "a multiple of "
             raise InputError(
-                f"observations of {actor.agent} have {size} numbers: expected {one}{actor.inputs}"
+                f"observations of {actor.agent} have {flat.shape[1]} numbers: expected "
+                f"{many}{actor.inputs}"
             )
         return flat
 
@@ -115,8 +116,7 @@ class ExportedPolicy:
 def _structured(actor: ActorSpec, results: Mapping[str, Any], num_envs: int) -> Any:
     """The action in the structure of its space, from the outputs of an actor."""
     values = [
-        ((*leaf.path,), _of_env(actor, leaf, results[leaf.action], num_envs))
-        for leaf in actor.leaves
+        (leaf.path, _of_env(actor, leaf, results[leaf.action], num_envs)) for leaf in actor.leaves
     ]
     return _nested(values)
 

@@ -12,7 +12,7 @@ from rllib_mec.experiment.checkpoints import manifest, reading
 from rllib_mec.experiment.checkpoints.policies import TeamPolicy, trained_policy
 from rllib_mec.experiment.export.write import About, check_new, write_policy
 from rllib_mec.hmppo import HMPPOConfig
-from rllib_mec.orchestrator.spec import MEMBERS, PLAIN, read_spec
+from rllib_mec.orchestrator.spec import PLAIN, read_spec
 from rllib_mec.registry import ALGORITHMS
 
 _OF_TRACES = ("trace", "replay", "replay_block")
@@ -78,9 +78,7 @@ def _algorithm(config: Any) -> str:
 def _lines(out: Path, difference: float) -> Iterator[str]:
     spec = read_spec(out)
     for actor in spec.actors:
-        many = {PLAIN: "", MEMBERS: ", any number of members"}.get(
-            actor.form, ", any number of entities"
-        )
+        many = "" if actor.form == PLAIN else f", any number of {actor.form}"
         size = spec.files[actor.file]["bytes"]
         yield f"{actor.agent}: {actor.file}, {size:,} bytes{many}"
     yield f"agrees with the checkpoint to {difference:.1e}"

@@ -71,6 +71,8 @@ def serve_command(
 
     with ray_session(options), _stopping() as stop:
         from ray import serve
+        from ray.exceptions import RayError
+        from ray.serve.exceptions import RayServeException
 
         from rllib_mec.experiment.serving.deployment import application
 
@@ -80,12 +82,12 @@ def serve_command(
         app = application(files, limits, None if token is None else digest(token))
         quiet = {"log_level": "INFO" if options.verbose else "ERROR"}
         http = {"host": host, "port": port}
-        serve.start(proxy_location="HeadOnly", http_options=http, logging_config=quiet)
         try:
             try:
+                serve.start(proxy_location="HeadOnly", http_options=http, logging_config=quiet)
                 serve.run(app, name=NAME, route_prefix="/", logging_config=quiet)
-            except (RuntimeError, TimeoutError) as error:
-                # Its last line is what was raised in the process that was to serve.
+            except (RuntimeError, TimeoutError, RayError) as error:
+                # The last line is what was raised in the process that was to serve.
                 reason = str(error).strip().splitlines()[-1]
                 raise InputError(f"Ray Serve cannot serve {directory}: {reason}") from error
             asked = "with the token" if token else "without a token"
@@ -100,7 +102,8 @@ def serve_command(
             if options.on_cluster:
                 serve.shutdown()
             else:  # the rest ends with the Ray that was started here
-                serve.delete(NAME)
+                with contextlib.suppress(RayServeException):
+                    serve.delete(NAME)
     return 0
 
 
