@@ -4,6 +4,8 @@ import asyncio
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from random_policies import policy_of
 
@@ -129,6 +131,44 @@ def test_a_bad_value_is_named(orchestrator, state):
     assert message == "UE 1.tokens = nan: expected a number in [100000, 600000]"
 
 
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+
+
+@given(data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_sent_is_decided_or_refused(orchestrator, state, data):
+    """A valid state with anything in some place, or anything alone: never an error of ours."""
+    sent = json.loads(json.dumps(state))
+    value = data.draw(ANYTHING)
+    place = data.draw(st.sampled_from(["all", "key", "ues", "ue", "field", "new field"]))
+    ue = data.draw(st.integers(0, len(sent["ues"]) - 1))
+    if place == "all":
+        sent = value
+    elif place in ("key", "ues"):
+        sent["tasks_left" if place == "key" else "ues"] = value
+    elif place == "ue":
+        sent["ues"][ue] = value
+    else:
+        name = data.draw(st.sampled_from(sorted(sent["ues"][ue])))
+        sent["ues"][ue][name if place == "field" else data.draw(st.text())] = value
+    answer = ask(front_of(orchestrator), "POST", "/decide", sent)
+    if answer.status == 200:
+        assert json.loads(answer.body) == orchestrator.decide(sent)
+    else:
+        status, message = error_of(answer)
+        assert status in (400, 422)
+        assert "expected" in message or "did you mean" in message or "not JSON" in message
+
+
+@given(body=st.binary(max_size=300))
+def test_whatever_bytes_are_sent_are_refused(orchestrator, body):
+    assert error_of(ask(front_of(orchestrator), "POST", "/decide", body))[0] in (400, 422)
+
+
 def test_only_json_that_is_not_compressed(orchestrator, state):
     for headers in ({}, {"content-type": "text/plain"}, JSON | {"content-encoding": "gzip"}):
         answer = ask(front_of(orchestrator), "POST", "/decide", state, headers)
@@ -159,11 +199,11 @@ def test_a_body_that_does_not_come(orchestrator):
 
 def test_the_token_is_asked_for(orchestrator, state):
     front = front_of(orchestrator, token=digest("secret"))
-    for given in ({}, {"authorization": "secret"}, {"authorization": "Bearer secre"},
+    for header in ({}, {"authorization": "secret"}, {"authorization": "Bearer secre"},
                   {"authorization": "Basic secret"}, {"authorization": "Bearer "},
                   {"authorization": "Bearer \xff"}):  # fmt: skip
         for method, path in (("POST", "/decide"), ("GET", "/schema"), ("GET", "/metrics")):
-            answer = ask(front, method, path, state, JSON | given)
+            answer = ask(front, method, path, state, JSON | header)
             assert error_of(answer)[0] == 401
             assert answer.headers == {"WWW-Authenticate": "Bearer"}
     right = JSON | {"authorization": "Bearer secret"}
