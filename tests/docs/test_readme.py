@@ -207,6 +207,17 @@ def test_the_orchestrator_that_is_shown_decides(tmp_path, monkeypatch, capsys):
     assert set(decided) == set(ast.literal_eval(shown))
 
 
+def test_the_latencies_of_serving_are_those_that_are_kept():
+    kept = json.loads((ROOT / "tests/benchmarks/results/serving.json").read_text())
+    latency = kept["latency_ms"]
+    shown = f"{latency['p50']:.1f} ms (median), {latency['p95']:.1f} ms (95 %) and"
+    assert shown in README
+    assert f"{latency['p99']:.1f} ms (99 %)" in README
+    assert f"all {kept['statuses']['well-formed 200']:,} decisions were the policy's" in README
+    assert kept["wrong"] == 0
+    assert not [status for status in kept["statuses"] if status.split()[1] >= "500"]
+
+
 def test_files_that_are_named_exist():
     named = set(
         re.findall(r"(?:tuned_examples|tests|rllib_mec)/[\w/.-]+\.(?:yaml|py|json|csv)", README)
