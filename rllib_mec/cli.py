@@ -1,4 +1,4 @@
-"""The command ``rllib``: train, submit, evaluate, show, trace, report, list.
+"""The command ``rllib``: one subcommand for all that can be done.
 
 Imports of Ray are inside the commands, so that help, listings and errors come at once.
 """
@@ -14,8 +14,10 @@ from typing import Any
 import click
 
 from rllib_mec import __version__
+from rllib_mec.cli_export import export
 from rllib_mec.cli_fedtune import fedtune
 from rllib_mec.cli_profile import profile
+from rllib_mec.cli_serve import serve
 from rllib_mec.cli_show import show
 from rllib_mec.cli_trace import trace
 from rllib_mec.cli_train import submit, train, trust_option
@@ -48,7 +50,7 @@ def cli() -> None:
     """Train and evaluate with RLlib's new API stack."""
 
 
-for command in (train, submit, show, trace, profile, fedtune):
+for command in (train, submit, show, export, serve, trace, profile, fedtune):
     cli.add_command(command)
 
 

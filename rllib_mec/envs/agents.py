@@ -57,8 +57,8 @@ class Agents:
             CASE_DECISION: case_space,
             EMULATOR_CONFIG: retention_space,
         }
-        self._numbers_seen = Numbers(scenario)
-        names = self._numbers_seen.names
+        self.numbers = Numbers(scenario)
+        names = self.numbers.names
         if scenario.observation == "paper":
             self._emulator_columns = [names.index("cached"), names.index("complexity")]
             slot = 1
@@ -82,7 +82,10 @@ class Agents:
 
     def observe(self, simulator: Simulator) -> dict[str, Observation]:
         """Returns what every agent observes before any has acted, (B, …) each."""
-        seen = self._numbers_seen.see(simulator)
+        return self.lay_out(self.numbers.see(simulator))
+
+    def lay_out(self, seen: Observation) -> dict[str, Observation]:
+        """The same from the numbers of all UEs, (B, N, K); see :class:`Numbers`."""
         return {
             CASE_DECISION: seen.reshape(len(seen), -1),
             EMULATOR_CONFIG: self._with_case(seen, None),
@@ -104,12 +107,12 @@ class Agents:
 
     def observe_case_decision(self, simulator: Simulator) -> Observation:
         """Returns the observation of ``case_decision``, (B, N K)."""
-        seen = self._numbers_seen.see(simulator)
+        seen = self.numbers.see(simulator)
         return seen.reshape(len(seen), -1)
 
     def observe_emulator_config(self, simulator: Simulator, server: Bools | None) -> Observation:
         """Returns the observation of ``emulator_config``, (B, …); ``server`` None: not yet."""
-        return self._with_case(self._numbers_seen.see(simulator), server)
+        return self._with_case(self.numbers.see(simulator), server)
 
     def _with_case(self, seen: Observation, server: Bools | None) -> Observation:
         """The numbers that ``emulator_config`` sees, with z in its place."""
@@ -186,8 +189,8 @@ class Orchestrator(Agents):
         self.action_slots = {}
         self.entity_order = {}
 
-    def observe(self, simulator: Simulator) -> dict[str, Observation]:
-        return {ORCHESTRATOR: self.observe_case_decision(simulator)}
+    def lay_out(self, seen: Observation) -> dict[str, Observation]:
+        return {ORCHESTRATOR: seen.reshape(len(seen), -1)}
 
     def read(self, actions: Mapping[str, Any], num_envs: int) -> tuple[Bools, Floats, Bools | None]:
         action = action_of(ORCHESTRATOR, actions)

@@ -21,28 +21,28 @@ With ``observation: paper`` agents see the first four at most. With ``full`` the
 that the parts of the scenario give a meaning. "Typical" is the gain at the geometric mean of
 ``distance_m``. A battery is measured by what a task of middling size takes on a middling emulator.
 A UE that has nothing cached shows E = 0. With ``observation_noise`` Gaussian noise
-is on all numbers but ``active``, the same for both agents.
+is on all numbers but ``active``, the same for both agents. The formulas are in
+:mod:`rllib_mec.envs.scaling`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_mec.envs.scaling import Scaling
 from rllib_mec.system import Scenario, Simulator
-from rllib_mec.system.compute import local_energy, training_work
-from rllib_mec.system.radio import Floats, path_gain, upload_delay
-from rllib_mec.system.tasks import Episode, Tasks
+from rllib_mec.system.radio import Floats
+from rllib_mec.system.step import Situation
+from rllib_mec.system.tasks import Episode
 
 Observation = NDArray[np.float32]
 
 PAPER = ("gain", "complexity", "data", "cached")
 """What agent 1 sees in the paper (section IV-A)."""
-
-_MOST = 3.0
-"""Of numbers that are shares of something middling, less 1."""
 
 _OF_PARTS = {
     "compute": ("tokens", "tflops", "local"),
@@ -62,7 +62,7 @@ def numbers_of(scenario: Scenario) -> tuple[str, ...]:
 
 
 class Numbers:
-    """The scaled numbers of each UE, step by step.
+    """The scaled numbers of each UE, of a running system step by step, or of any situation.
 
     What no action changes is computed once per episode.
 
@@ -74,134 +74,62 @@ class Numbers:
         self.scenario = scenario
         self.names = numbers_of(scenario)
         self._index = {name: k for k, name in enumerate(self.names)}
-        typical_distance = np.sqrt(np.prod(scenario.distance_m))
-        self._typical_gain_db = 10 * np.log10(path_gain(scenario, typical_distance))
+        self._scaling = Scaling(scenario, self.names)
         self._episode: Episode | None = None
         self._given: Observation = np.empty(0, np.float32)
         self._noise: Floats | None = None
         self._local: Floats | None = None
 
-    def see(self, simulator: Simulator) -> Observation:
-        """Returns the numbers before the coming task, (B, N, K)."""
-        if simulator.episode is not self._episode:
-            self._begin(simulator)
-        seen = self._given[simulator.t].copy()
-        self._fill(seen, "cached", _scaled(simulator.cached, self.scenario.retention), simulator.t)
-        if self._local is not None:
-            largest: Any = simulator.episode.devices.most_retention
-            if largest is None:
-                largest = self.scenario.retention[1]
-            # Without an emulator: the largest that fits.
-            held = np.where(simulator.cached > 0, simulator.cached, largest)
-            local = np.minimum(self._local[simulator.t] * held - 1, _MOST)
-            self._fill(seen, "local", local, simulator.t)
-        if "battery" in self._index and simulator.battery_kj is not None:
-            left = max(self.scenario.num_tasks - simulator.t, 1)
-            share = simulator.battery_kj / (left * self._middling_kj)
-            self._fill(seen, "battery", np.minimum(share - 1, _MOST), simulator.t)
+    def of(self, situation: Situation, tasks_left: int | Floats) -> Observation:
+        """Returns the numbers of a situation, (B, N, K), without noise.
+
+        Args:
+            situation: before the coming task, (B, N) each, but with the channels of the finished
+                one: :attr:`Simulator.last_situation <rllib_mec.system.Simulator.last_situation>`.
+            tasks_left: tasks of each UE that are still to come, one number or (B, 1).
+        """
+        tasks, devices = situation.tasks, situation.devices
+        seen = np.zeros((*situation.cached.shape, len(self.names)), np.float32)
+        local = self._scaling.local_training(tasks, devices)
+        self._fill(seen, self._scaling.given(tasks, devices), None)
+        changing = self._scaling.changing(
+            situation.cached, situation.battery_kj, tasks_left, devices, local
+        )
+        self._fill(seen, changing, None)
         return seen
 
-    def _fill(self, seen: Observation, name: str, values: Floats, t: int) -> None:
-        index = self._index[name]
-        if self._noise is not None:
-            values = values + self._noise[t, ..., index]
-        seen[..., index] = values
+    def see(self, simulator: Simulator) -> Observation:
+        """Returns the numbers before the coming task of running systems, (B, N, K)."""
+        if simulator.episode is not self._episode:
+            self._begin(simulator)
+        t = simulator.t
+        seen = self._given[t].copy()
+        changing = self._scaling.changing(
+            simulator.cached,
+            simulator.battery_kj,
+            max(self.scenario.num_tasks - t, 1),
+            simulator.episode.devices,
+            None if self._local is None else self._local[t],
+        )
+        self._fill(seen, changing, None if self._noise is None else self._noise[t])
+        return seen
 
     def _begin(self, simulator: Simulator) -> None:
-        scenario, episode = self.scenario, simulator.episode
+        episode = simulator.episode
         self._episode = episode
-        self._local = self._local_training(episode)
-        given = self._of_episode(episode)
-        noise = None
-        if scenario.observation_noise:
-            noise = scenario.observation_noise * simulator.draw_noise(len(self.names))
-        shape = (*episode.tasks.gain.shape, len(self.names))
-        self._given = np.zeros(shape, np.float32)
-        self._noise = noise
-        for name, values in given.items():
+        gain = np.concatenate([episode.first_gain[None], episode.tasks.gain[:-1]])
+        tasks = dataclasses.replace(episode.tasks, gain=gain)
+        self._local = self._scaling.local_training(tasks, episode.devices)
+        self._noise = None
+        if self.scenario.observation_noise:
+            noise = simulator.draw_noise(len(self.names))
+            self._noise = self.scenario.observation_noise * noise
+        self._given = np.zeros((*gain.shape, len(self.names)), np.float32)
+        self._fill(self._given, self._scaling.given(tasks, episode.devices), self._noise)
+
+    def _fill(self, seen: Observation, numbers: Mapping[str, Floats], noise: Floats | None) -> None:
+        for name, values in numbers.items():
+            index = self._index[name]
             if noise is not None and name != "active":
-                values = values + noise[..., self._index[name]]
-            self._given[..., self._index[name]] = values
-
-    def _of_episode(self, episode: Episode) -> dict[str, Floats]:
-        """What no action changes, (T + 1, B, N) or (B, N) each."""
-        scenario, tasks, devices = self.scenario, episode.tasks, episode.devices
-        last_gain = np.concatenate([episode.first_gain[None], tasks.gain[:-1]])
-        # Deep fades go to minus infinity in dB; 60 dB below typical is as good as none.
-        gain_db = 10 * np.log10(np.maximum(last_gain, 1e-300)) - self._typical_gain_db
-        numbers = {
-            "gain": np.maximum(gain_db / 10, -6.0),
-            "complexity": _scaled(tasks.complexity, scenario.complexity),
-            "data": _scaled(tasks.data_mb, scenario.data_size_mb),
-        }
-        if scenario.observation == "paper":
-            return numbers
-        numbers["power"] = _scaled(tasks.power_w, scenario.uplink_power_w)
-        numbers["upload"] = self._uploads(tasks, last_gain)
-        if scenario.compute is not None:
-            assert tasks.tokens is not None
-            assert devices.tflops is not None
-            numbers["tokens"] = _scaled(tasks.tokens, scenario.compute.tokens)
-            speeds = np.log(scenario.compute.ue_tflops)
-            numbers["tflops"] = _scaled(np.log(devices.tflops), (speeds.min(), speeds.max()))
-        if scenario.memory is not None:
-            assert devices.most_retention is not None
-            numbers["memory"] = _scaled(devices.most_retention, scenario.retention)
-        if scenario.domains is not None:
-            assert tasks.domain is not None
-            for name, of_domains in (
-                ("level", scenario.domains.levels),
-                ("sensitivity", scenario.domains.sensitivities),
-            ):
-                scaled = _scaled(np.array(of_domains), (min(of_domains), max(of_domains)))
-                numbers[name] = scaled[tasks.domain]
-        if scenario.arrivals is not None:
-            assert tasks.active is not None
-            numbers["active"] = np.where(tasks.active, 1.0, -1.0)
-        return numbers
-
-    def _local_training(self, episode: Episode) -> Floats | None:
-        """What training a whole model would take, over a middling task on a middling emulator.
-
-        (T + 1, B, N), or None where nobody sees it.
-        """
-        compute = self.scenario.compute
-        if compute is None or "local" not in self._index:
-            return None
-        assert episode.tasks.tokens is not None
-        assert episode.devices.tflops is not None
-        seconds = training_work(compute, episode.tasks.tokens) / episode.devices.tflops
-        tokens = np.array(np.mean(compute.tokens))
-        middling = training_work(compute, tokens) / np.exp(np.log(compute.ue_tflops).mean())
-        return seconds / (middling * np.mean(self.scenario.retention))
-
-    def _uploads(self, tasks: Tasks, last_gain: Floats) -> Floats:
-        """What each UE's upload would take if all did and channels stayed, over a middling one."""
-        scenario = self.scenario
-        everybody = np.ones(last_gain.shape, dtype=bool)
-        seconds = upload_delay(scenario, everybody, tasks.data_mb, tasks.power_w, last_gain)
-        middling = upload_delay(
-            scenario,
-            everybody[0],
-            np.full(last_gain.shape[1:], np.mean(scenario.data_size_mb)),
-            np.full(last_gain.shape[1:], np.mean(scenario.uplink_power_w)),
-            np.full(last_gain.shape[1:], 10 ** (self._typical_gain_db / 10)),
-        )
-        return np.minimum(seconds / middling - 1, _MOST)
-
-    @property
-    def _middling_kj(self) -> float:
-        """Energy of a task of middling size on a middling emulator."""
-        energy, compute = self.scenario.energy, self.scenario.compute
-        assert energy is not None
-        if compute is None:
-            return 1.0
-        work = training_work(compute, np.array(np.mean(compute.tokens)))
-        return float(local_energy(energy, np.array(np.mean(self.scenario.retention)), work))
-
-
-def _scaled(x: Floats, bounds: tuple[float, float]) -> Floats:
-    low, high = bounds
-    # A range of one point carries no information: centre it, keep the unit.
-    width = (high - low) or 2.0
-    return (x * 2 - (low + high)) / width
+                values = values + noise[..., index]
+            seen[..., index] = values

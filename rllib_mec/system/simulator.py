@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -92,6 +93,13 @@ class Simulator:
     def situation(self) -> Situation:
         """All that the next action will meet."""
         return Situation(self.tasks, self.cached, self.episode.devices, self.battery_kj)
+
+    @property
+    def last_situation(self) -> Situation:
+        """The same with the channels of the tasks just finished, all that has been measured."""
+        situation = self.situation
+        tasks = dataclasses.replace(situation.tasks, gain=self.last_gain)
+        return dataclasses.replace(situation, tasks=tasks)
 
     def draw_noise(self, numbers: int) -> Floats:
         """Draws standard normal numbers for the observations of an episode, (T + 1, B, N, K).

@@ -1,5 +1,6 @@
 """What the README says of the package is true."""
 
+import ast
 import dataclasses
 import json
 import re
@@ -202,11 +203,47 @@ def test_the_yaml_that_is_shown_is_accepted(tmp_path):
 
 
 def test_the_python_that_is_shown_runs(ray_session, capsys):
-    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     scope: dict = {}
-    exec(block, scope)
+    exec(python_with("build_algo"), scope)
     scope["algorithm"].stop()
     assert "total_delay_min" in capsys.readouterr().out
+
+
+def python_with(text):
+    """The block of Python that holds this."""
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (block,) = [block for block in blocks if text in block]
+    return block
+
+
+def test_the_orchestrator_that_is_shown_decides(tmp_path, monkeypatch, capsys):
+    from rllib_mec.experiment.environments import scenario
+    from rllib_mec.experiment.export.write import About, write_policy
+    from rllib_mec.hmppo import HMPPOConfig
+
+    registry.register()
+    config = HMPPOConfig().environment("mec", env_config={"num_ues": 6})
+    config.validate()
+    policy = config.get_multi_rl_module_spec(inference_only=True).build()
+    about = About("HMPPO", {"name": "mec", "config": {}}, scenario("mec", {}))
+    write_policy(policy, about, tmp_path / "policy")
+    monkeypatch.chdir(tmp_path)
+    block = python_with("Orchestrator")
+    exec(block, {})
+    (shown,) = re.findall(r"^# (\{.*\})$", block, re.MULTILINE)
+    decided = ast.literal_eval(capsys.readouterr().out)
+    assert set(decided) == set(ast.literal_eval(shown))
+
+
+def test_the_latencies_of_serving_are_those_that_are_kept():
+    kept = json.loads((ROOT / "tests/benchmarks/results/serving.json").read_text())
+    latency = kept["latency_ms"]
+    shown = f"{latency['p50']:.1f} ms (median), {latency['p95']:.1f} ms (95 %) and"
+    assert shown in README
+    assert f"{latency['p99']:.1f} ms (99 %)" in README
+    assert f"all {kept['statuses']['well-formed 200']:,} decisions were the policy's" in README
+    assert kept["wrong"] == 0
+    assert not [status for status in kept["statuses"] if status.split()[1] >= "500"]
 
 
 def test_files_that_are_named_exist():

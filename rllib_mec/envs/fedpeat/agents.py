@@ -37,9 +37,10 @@ class FedPEATAgents:
     [-1, 1] for a number, 0 for not yet.
 
     Attributes:
-        order: the agents, in the order they decide. action_slots: where, in the observation of the
-            key, the earlier actions of the named agents stand. entity_order: by which number UEs
-            choose where they choose in turn, those whose training takes longest first.
+        order: the agents, in the order they decide. numbers: what is seen of each UE.
+        action_slots: where, in the observation of the key, the earlier actions of the named agents
+        stand. entity_order: by which number UEs choose where they choose in turn, those whose
+        training takes longest first.
     """
 
     def __init__(self, scenario: FedPEATScenario, agents: int = 1) -> None:
@@ -77,11 +78,14 @@ class FedPEATAgents:
             if seen:
                 self.action_slots[agent] = seen
         self.entity_order = {self.order[0]: NUMBERS.index("training")}
-        self._numbers_seen = FedPEATNumbers(scenario)
+        self.numbers = FedPEATNumbers(scenario)
 
     def observe(self, federation: Federation) -> dict[str, Observation]:
         """Returns what every agent observes before any has acted, (B, …) each."""
-        seen = self._numbers_seen.see(federation)
+        return self.lay_out(self.numbers.see(federation))
+
+    def lay_out(self, seen: Observation) -> dict[str, Observation]:
+        """The same from the numbers of all UEs, (B, N, K)."""
         observations = {}
         for agent, slots in self._slots.items():
             empty = np.zeros((*seen.shape[:2], slots), np.float32)

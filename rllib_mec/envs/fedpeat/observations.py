@@ -23,7 +23,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_mec.system.fedpeat import Federation, FedPEATScenario
+from rllib_mec.envs.scaling import scaled
+from rllib_mec.system.fedpeat import Federation, FedPEATScenario, Situation
 from rllib_mec.system.fedpeat.round import speed, training_work, upload_delay
 from rllib_mec.system.radio import Floats, path_gain
 
@@ -48,18 +49,26 @@ class FedPEATNumbers:
         self._upload_s = self._upload(np.array(self._gain))
 
     def see(self, federation: Federation) -> Observation:
-        """Returns the numbers before the coming round, (B, N, K)."""
-        scenario, now = self.scenario, federation.last_situation
+        """Returns the numbers before the coming round of running federations, (B, N, K)."""
+        return self.of(federation.last_situation)
+
+    def of(self, now: Situation) -> Observation:
+        """Returns the numbers of a situation, (B, N, K).
+
+        Args:
+            now: before the coming round, but with the channels of the round before.
+        """
+        scenario = self.scenario
         held = np.where(now.cached > 0, now.cached, now.most_retention)
         training_s = held * training_work(scenario, now.tokens) / speed(scenario, now)
         # Deep fades go to minus infinity in dB.
         gain = np.maximum(now.gain, 1e-300)
         numbers = (
             _cut(np.log10(gain / self._gain)),
-            _scaled(now.cached, scenario.retention),
-            _scaled(now.most_retention, scenario.retention),
-            _scaled(now.tokens, scenario.tokens),
-            _scaled(np.log(now.tflops), _range(np.log(scenario.ue_tflops))),
+            scaled(now.cached, scenario.retention),
+            scaled(now.most_retention, scenario.retention),
+            scaled(now.tokens, scenario.tokens),
+            scaled(np.log(now.tflops), _range(np.log(scenario.ue_tflops))),
             np.where(now.busy, 1.0, -1.0),
             _cut(np.log(training_s / self._training_s)),
             _cut(np.log(self._upload(gain) / self._upload_s)),
@@ -80,9 +89,3 @@ def _cut(values: Floats) -> Floats:
 
 def _range(values: Floats) -> tuple[float, float]:
     return float(values.min()), float(values.max())
-
-
-def _scaled(x: Floats, bounds: tuple[float, float]) -> Floats:
-    low, high = bounds
-    # A range of one point carries no information: centre it, keep the unit.
-    return (x * 2 - (low + high)) / ((high - low) or 2.0)

@@ -1,0 +1,1 @@
+"""``rllib export``: what a checkpoint has learned as files that need neither Ray nor torch."""

@@ -1,0 +1,1 @@
+"""``rllib serve``: an exported orchestrator on Ray Serve."""
