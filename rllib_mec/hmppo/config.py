@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
 from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
-from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.policy.policy import PolicySpec
 from typing_extensions import Self
 
@@ -20,25 +15,17 @@ from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.groups import ModuleOfMember
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.learning.sequential import UPDATES
+from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS, checked_networks
+from rllib_mec.hmppo.module_specs import module_spec
 from rllib_mec.hmppo.modules.actor import Actor
-from rllib_mec.hmppo.modules.autoregressive import CASE_HEADS, choosing_in_turn
-from rllib_mec.hmppo.modules.critic import CRITICS, Critic, CriticPlan
-from rllib_mec.hmppo.modules.dense import ACTIVATIONS
-from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.modules.autoregressive import CASE_HEADS
+from rllib_mec.hmppo.modules.critic import CRITICS, CriticPlan
 from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
 from rllib_mec.hmppo.sampling.order_members import order_members
 from rllib_mec.hmppo.team import RATIOS, Team
-
-MODEL_DEFAULTS: dict[str, Any] = {
-    "fcnet_hiddens": [64, 64],  # widths of the hidden layers, actors and critics alike
-    "fcnet_activation": "tanh",
-    "initial_log_std": 0.0,  # of continuous actions, in units where [-1, 1] spans the box
-}
-"""What ``model_config`` may hold, with its defaults."""
-
 
 OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
 """RLlib's names, see :class:`~rllib_mec.hmppo.modules.observation_filter.ObservationFilter`."""
@@ -259,62 +246,15 @@ class HMPPOConfig(PPOConfig):
         return CriticPlan(self.critic, self.team(), self.entity_shared)
 
     def _set_modules(self, team: Team) -> None:
-        networks = self._checked_networks()
-        networks["num_entities"] = team.require_entities() if self.entity_shared else None
-        networks["observation_filter"] = self.observation_filter == "MeanStdFilter"
-        team = dataclasses.replace(team, ratio=self.ratio)
-        if team.members and self.count_steps_by != "env_steps":
-            raise InputError(
-                f"count_steps_by = {self.count_steps_by!r}: expected 'env_steps' with groups of "
-                "agents"
-            )
-        in_turn = choosing_in_turn(team) if self.case_head == "autoregressive" else []
-        plan = CriticPlan(self.critic, team, self.entity_shared)
-        specs = {
-            agent: RLModuleSpec(
-                module_class=self.actor_class,
-                observation_space=team.observation_spaces[agent],
-                action_space=team.action_spaces[agent],
-                model_config=networks
-                | {
-                    "num_parts": team.num_parts(agent),
-                    "branches": team.branches(agent),
-                    "num_members": team.num_members(agent) if agent in team.members else None,
-                    "autoregressive": agent in in_turn,
-                    "entity_order": team.entity_order.get(agent),
-                },
-            )
-            for agent in team.agents
-        }
-        for critic_id in plan.critics:
-            specs[critic_id] = RLModuleSpec(
-                module_class=Critic,
-                observation_space=gym.spaces.Box(
-                    -np.inf, np.inf, plan.input_shape(critic_id), np.float32
-                ),
-                action_space=gym.spaces.Discrete(1),
-                model_config=networks
-                | ({"num_entities": None} if plan.is_by_member(critic_id) else {}),
-                learner_only=True,
-            )
-        self._rl_module_spec = MultiRLModuleSpec(
-            multi_rl_module_class=JointPolicy,
-            rl_module_specs=specs,
-            model_config={"team": team.to_dict()},
-        )
+        self._rl_module_spec = spec = module_spec(self, team, self._checked_networks())
         self.policies = {
-            module_id: PolicySpec(None, spec.observation_space, spec.action_space, {})
-            for module_id, spec in specs.items()
+            module_id: PolicySpec(None, own.observation_space, own.action_space, {})
+            for module_id, own in spec.rl_module_specs.items()
         }
         self.policy_mapping_fn = ModuleOfMember(team.members) if team.members else module_of_agent
 
     def _checked_networks(self) -> dict[str, Any]:
-        """Returns ``model_config`` with its defaults.
-
-        Raises:
-            InputError: an unknown key, or a value that makes no sense.
-        """
-        return _checked_networks(self._model_config, self.model_defaults)
+        return checked_networks(self._model_config, self.model_defaults)
 
     def get_default_learner_class(self) -> type:
         from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
@@ -339,22 +279,3 @@ class HMPPOConfig(PPOConfig):
 def module_of_agent(agent_id: str, episode: Any = None, **kwargs: Any) -> str:
     """Every agent has an actor of its own, under its own id."""
     return agent_id
-
-
-def _checked_networks(model_config: Any, defaults: dict[str, Any]) -> dict[str, Any]:
-    given = dict(model_config) if isinstance(model_config, dict) else {}
-    for key in given:
-        if key not in defaults:
-            raise unknown_name("model_config key", key, defaults)
-    networks = defaults | given
-    if networks["fcnet_activation"] not in ACTIVATIONS:
-        raise unknown_name("activation", networks["fcnet_activation"], ACTIVATIONS)
-    log_std = networks["initial_log_std"]
-    if not isinstance(log_std, (int, float)) or not math.isfinite(log_std):
-        raise InputError(f"model_config.initial_log_std = {log_std!r}: expected a finite number")
-    hidden = networks["fcnet_hiddens"]
-    if not isinstance(hidden, (list, tuple)) or not all(
-        isinstance(width, int) and width > 0 for width in hidden
-    ):
-        raise InputError(f"model_config.fcnet_hiddens = {hidden!r}: expected a list of widths > 0")
-    return networks

@@ -6,7 +6,7 @@ from typing import Any
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo import HMPPOConfig, Team
-from rllib_mec.hmppo.config import MODEL_DEFAULTS
+from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS
 from rllib_mec.sabppo.actor import BranchingActor
 from rllib_mec.sabppo.algorithm import SABPPO
 
