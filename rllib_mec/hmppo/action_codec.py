@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from rllib_mec.errors import InputError
+from rllib_mec.hmppo.space_leaves import leaf_of, leaves_of
 
 BINARY, CATEGORICAL, CONTINUOUS = "binary", "categorical", "continuous"
 
@@ -71,7 +72,7 @@ class ActionCodec:
         self.branches = branches
         self._paths: list[tuple[Any, ...]] = []
         leaves: list[Leaf] = []
-        for path, leaf_space in _walk(space):
+        for path, leaf_space in leaves_of(space):
             self._paths.append(path)
             leaves.append(_leaf(leaf_space, agent))
         self.leaves = tuple(leaves)
@@ -90,9 +91,7 @@ class ActionCodec:
         """Returns flat actions, (B, size) float32, from actions in the space's structure."""
         columns = []
         for path, leaf in zip(self._paths, self.leaves, strict=True):
-            column = actions
-            for key in path:
-                column = column[key]
+            column = leaf_of(actions, path)
             column = np.asarray(column, dtype=np.float32).reshape(-1, leaf.size)
             columns.append(column - np.asarray(leaf.start, dtype=np.float32))
         return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=-1)
@@ -164,16 +163,6 @@ class ActionCodec:
         """
         actions = self.unflatten(torch.as_tensor(flat))
         return _to_env(self.space, actions)
-
-
-def _walk(space: gym.Space) -> list[tuple[tuple[Any, ...], gym.Space]]:
-    if isinstance(space, gym.spaces.Dict):
-        items: Any = space.spaces.items()
-    elif isinstance(space, gym.spaces.Tuple):
-        items = enumerate(space.spaces)
-    else:
-        return [((), space)]
-    return [((key, *path), leaf) for key, sub in items for path, leaf in _walk(sub)]
 
 
 def _leaf(space: gym.Space, agent: str) -> Leaf:

@@ -33,7 +33,7 @@ def check_observations(
 
     Args:
         flat: observations as the networks take them, (B, observation_size) of each agent.
-        observations: the same in the environments' own shape, (B, …).
+        observations: the same in the environments' own shape or structure, (B, …).
         step: how many steps the episodes have taken.
 
     Raises:
@@ -41,8 +41,10 @@ def check_observations(
     """
     for agent, values in flat.items():
         if not all_finite(values):
-            what = f"observation of {agent}"
-            _raise_first(what, values.reshape(np.shape(observations[agent])), step)
+            shown = observations[agent]
+            # Of a Dict or Tuple, the place in the flat observation has to do.
+            own = values.reshape(shown.shape) if isinstance(shown, np.ndarray) else values
+            _raise_first(f"observation of {agent}", own, step)
 
 
 def check_rewards(rewards: Any, step: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils import force_list
 
@@ -53,8 +54,22 @@ def runner_class(config: Any, env: Any) -> type:
     if reason is None:
         return BatchedEnvRunner if config.output is None else RecordingBatchedEnvRunner
     if is_own:
+        _check_own(config.env_runner_cls, env)
         return config.env_runner_cls
     return EpisodeEnvRunner if config.output is None else RecordingEpisodeEnvRunner
+
+
+def _check_own(runner: type, env: Any) -> None:
+    """Refuses a runner of the user's that hands on observations which are no arrays."""
+    if issubclass(runner, EpisodeEnvRunner):
+        return
+    for agent in env.possible_agents:
+        space = env.get_observation_space(agent)
+        if not isinstance(space, gym.spaces.Box):
+            raise InputError(
+                f"env_runner_cls = {runner.__name__}: expected a subclass of EpisodeEnvRunner, "
+                f"which makes flat vectors of observations: that of {agent} is in {space}"
+            )
 
 
 def why_not_batched(config: Any, env: Any) -> str | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,14 +12,14 @@ from torch import Tensor
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.groups import Members, joined_space, members_of
+from rllib_mec.hmppo.observation_codec import Floats, ObservationCodec
+from rllib_mec.hmppo.slots import Slots, check_slots, filled
 
 RATIOS = ("joint", "entity", "branch")
 """What has a probability ratio and a clip of its own.
 
 An agent's action, each entity's part of it, or each of its entries.
 """
-
-Slots = Mapping[str, Mapping[str, tuple[int, ...]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +47,8 @@ class Team:
 
     Attributes:
         agents: ids of agents and groups, in the order they decide.
-        observation_spaces: a ``Box`` for each agent; of a group, that of one member.
+        observation_spaces: see :mod:`rllib_mec.hmppo.observation_codec`; of a group, that of one
+            member.
         action_spaces: see :mod:`rllib_mec.hmppo.action_codec`; of a group, that of one member.
         slots: as ``action_slots``.
         num_entities: as above, or None.
@@ -81,15 +80,14 @@ class Team:
         object.__setattr__(self, "codecs", codecs)
         single = {a: ActionCodec(self.action_spaces[a], agent=a) for a in self.members}
         object.__setattr__(self, "member_codecs", single)
-        for agent in self.agents:
-            space = self.observation_spaces[agent]
-            if not isinstance(space, gym.spaces.Box):
-                raise InputError(f"observation space of {agent} = {space}: expected a Box")
-        for observer, seen in self.slots.items():
-            if observer not in self.agents:
-                raise InputError(f"action_slots of {observer!r}: expected one of {self.agents}")
-            for agent, positions in seen.items():
-                self._check_slot(observer, agent, positions)
+        observed = {a: ObservationCodec(self.observation_spaces[a], a) for a in self.agents}
+        object.__setattr__(self, "observation_codecs", observed)
+        check_slots(
+            self.slots,
+            self.agents,
+            {a: codec.code_size for a, codec in codecs.items()},
+            {a: self.observation_size(a) for a in self.agents},
+        )
         for agent, index in self.entity_order.items():
             if agent not in self.agents:
                 raise InputError(f"entity_order of {agent!r}: expected one of {self.agents}")
@@ -99,17 +97,6 @@ class Team:
                     f"entity_order[{agent}] = {index!r}: expected an index of one of an entity's "
                     f"{numbers} numbers"
                 )
-
-    def _check_slot(self, observer: str, agent: str, positions: tuple[int, ...]) -> None:
-        where = f"action_slots[{observer}][{agent}]"
-        earlier = self.agents[: self.agents.index(observer)]
-        if agent not in earlier:
-            raise InputError(f"{where}: expected an agent that acts earlier, one of {earlier}")
-        size = self.codecs[agent].code_size
-        if len(positions) != size:
-            raise InputError(f"{where} has {len(positions)} positions: expected {size}")
-        if not all(0 <= p < self.observation_size(observer) for p in positions):
-            raise InputError(f"{where} = {positions}: expected positions in the observation")
 
     @classmethod
     def of_env(cls, env: Any) -> Team:
@@ -149,10 +136,23 @@ class Team:
     )
     """The codec of one member's actions, for each group."""
 
+    observation_codecs: Mapping[str, ObservationCodec] = dataclasses.field(
+        init=False, repr=False, compare=False
+    )
+    """The codec of each agent's observations; of a group, that of one member's."""
+
     def observation_size(self, agent: str) -> int:
         """Entries of the agent's flat observation."""
-        one = math.prod(self.observation_spaces[agent].shape or ())
-        return one * self.num_members(agent)
+        return self.observation_codecs[agent].size * self.num_members(agent)
+
+    def flatten(self, observations: Mapping[str, Any]) -> dict[str, Floats]:
+        """Returns flat observations, (B, observation_size), of those (B, …) of each agent."""
+        return {
+            agent: self.observation_codecs[agent].flatten(
+                observations[agent], self.num_members(agent)
+            )
+            for agent in self.agents
+        }
 
     def ids(self, agent: str) -> tuple[str, ...]:
         """The environment's agents that ``agent`` stands for: a group's members, or itself."""
@@ -206,6 +206,11 @@ class Team:
                         f"entity, {agent} has {self.num_members(agent)}"
                     )
                 continue
+            if not self.observation_codecs[agent].is_array:
+                raise InputError(
+                    f"entity_shared = true: expected a Box, laid out entity by entity, as the "
+                    f"observation space of {agent}, got {self.observation_spaces[agent]}"
+                )
             sizes = [
                 self.observation_size(agent),
                 *(leaf.size for leaf in self.codecs[agent].leaves),
@@ -231,10 +236,8 @@ class Team:
         seen = {a: p for a, p in self.slots.get(agent, {}).items() if a in flat_actions}
         if not seen:
             return observation
-        filled = observation.clone()
-        for other, positions in seen.items():
-            filled[..., _indices(positions)] = self.codecs[other].code(flat_actions[other])
-        return filled
+        codes = {p: self.codecs[other].code(flat_actions[other]) for other, p in seen.items()}
+        return filled(observation, codes)
 
     @property
     def decision_points(self) -> dict[str, int]:
@@ -294,14 +297,3 @@ class Team:
             members={group: tuple(ids) for group, ids in values.get("members", {}).items()},
             ratio=values.get("ratio", "joint"),
         )
-
-
-@functools.cache
-def _indices(positions: tuple[int, ...]) -> Any:
-    """Positions at regular steps as a slice, which is much faster to write to than a list."""
-    if len(positions) == 1:
-        return slice(positions[0], positions[0] + 1)
-    step = positions[1] - positions[0]
-    if step > 0 and positions == tuple(range(positions[0], positions[-1] + 1, step)):
-        return slice(positions[0], positions[-1] + 1, step)
-    return list(positions)

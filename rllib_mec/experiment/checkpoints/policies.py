@@ -34,7 +34,8 @@ class TeamPolicy:
             self._generator.manual_seed(seed)
 
     def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
-        tensors = {agent: torch.as_tensor(value) for agent, value in observations.items()}
+        flat = self.module.team.flatten(observations)
+        tensors = {agent: torch.from_numpy(value) for agent, value in flat.items()}
         actions, _, _ = self.module.act(
             tensors, explore=self._generator is not None, generator=self._generator
         )

@@ -5,7 +5,6 @@ That of a group is one network that each member asks for itself.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from rllib_mec.hmppo.modules.networks import (
     Values,
 )
 from rllib_mec.hmppo.modules.observation_filter import ObservationFilter
+from rllib_mec.hmppo.observation_codec import ObservationCodec
 
 
 class Actor(TorchRLModule):
@@ -58,7 +58,7 @@ class Actor(TorchRLModule):
         # Members are entities that know nothing of each other.
         self.num_entities: int | None = members or config["num_entities"]
         n = self.num_entities or 1
-        num_inputs = math.prod(self.observation_space.shape) // (1 if members else n)
+        num_inputs = ObservationCodec(self.observation_space).size // (1 if members else n)
         self.num_inputs = num_inputs
         num_outputs = self.codec.num_logits // n
         hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]

@@ -17,6 +17,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.sampling.callbacks import reported_metrics
+from rllib_mec.hmppo.space_leaves import batch_of_one
 
 Observations = dict[str, Any]
 
@@ -123,7 +124,7 @@ class BatchOfOne:
 
     def _batch(self, observations: Mapping[str, Any]) -> Observations:
         self._asked = set(observations)
-        return {agent: np.asarray(value)[None] for agent, value in observations.items()}
+        return {agent: batch_of_one(value) for agent, value in observations.items()}
 
 
 def _first(action: Any) -> Any:

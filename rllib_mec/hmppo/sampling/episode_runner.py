@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 from ray.rllib.env.env_runner import ENV_STEP_FAILURE
 from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import ENV_RESET_TIMER, ENV_STEP_TIMER
 
 from rllib_mec.hmppo.finite import check_single
+from rllib_mec.hmppo.observation_codec import ObservationCodec
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps
 from rllib_mec.hmppo.sampling.env_failures import EnvFailures
+from rllib_mec.hmppo.team import Team
 
 
 class EpisodeEnvRunner(MultiAgentEnvRunner):
     """Samples by RLlib's episodes.
 
     Beyond RLlib's runner: what is not finite is an error of the environment; one that always fails
-    ends the runner with its own error; what is counted is what is returned.
+    ends the runner with its own error; what is counted is what is returned; observations that are
+    no arrays are flat vectors in the episodes.
     """
 
     env: Any
@@ -29,6 +33,12 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
     def make_env(self) -> None:
         self.env = getattr(self, "env", None)  # RLlib leaves none if making it failed
         super().make_env()
+        self._structured = _structured(self.config.team())
+        if self._structured:
+            # What RLlib's connectors are told: they are given flat observations.
+            spaces = dict(self.env.single_observation_space.spaces)
+            flat = {agent: codec.flat_space for agent, codec in self._structured.items()}
+            self.env.single_observation_space = gym.spaces.Dict(spaces | flat)
         self._steps = [0] * self.num_envs
         self._ended = [False] * self.num_envs
 
@@ -50,6 +60,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
         try:
             with self.metrics.log_time(ENV_STEP_TIMER):
                 results = self.env.step(actions)
+            self._flatten(results[0])
             self._check_step(*results)
         except Exception as error:
             self._remake(error)
@@ -65,6 +76,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
                     observations, infos = self.env.reset(
                         seed=self._failures.seed(seed), options=options
                     )
+                self._flatten(observations)
                 for index, observed in enumerate(observations):
                     _check(observed, {}, index, 0)
             except Exception as error:
@@ -74,6 +86,18 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
             self._steps = [0] * self.num_envs
             self._ended = [False] * self.num_envs
             return observations, infos
+
+    def _new_episode(self, env_index: int, episodes: Any = None) -> None:
+        super()._new_episode(env_index, episodes)
+        if self._structured:
+            episode = (self._ongoing_episodes if episodes is None else episodes)[env_index]
+            episode.observation_space = dict(self.env.single_observation_space.spaces)
+
+    def _flatten(self, observations: Any) -> None:
+        """Makes flat vectors of what is no array in the environments' observations, in place."""
+        for observed in observations if self._structured else ():
+            for agent in observed.keys() & self._structured.keys():
+                observed[agent] = self._structured[agent].flatten_one(observed[agent])
 
     def _check_step(
         self, observations: Any, rewards: Any, terminated: Any, truncated: Any, infos: Any
@@ -96,6 +120,16 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
                 return self.make_env()
             except Exception as another:
                 error = another
+
+
+def _structured(team: Team) -> dict[str, ObservationCodec]:
+    """The codecs of the environment's agents whose observations are no arrays."""
+    return {
+        agent: codec
+        for name, codec in team.observation_codecs.items()
+        if not codec.is_array
+        for agent in team.ids(name)
+    }
 
 
 def _check(observed: Any, rewards: Any, environment: int, step: int) -> None:

@@ -133,7 +133,7 @@ class Sampler:
 
     def _flat(self, observations: dict[str, Any], step: int) -> dict[str, Any]:
         """Observations as networks take them, (S * B, observation_size) float32 of each agent."""
-        flat = {a: np.asarray(o, np.float32).reshape(len(o), -1) for a, o in observations.items()}
+        flat = self.policies.team.flatten(observations)
         check_observations(flat, observations, step)
         return flat
 
