@@ -112,9 +112,13 @@ def draw_noise(
     )
 
 
-def rllib_distribution(space: gym.Space) -> type[TorchDistribution]:
-    """Returns RLlib's form of the distribution for ``space``, for code outside this package."""
-    codec = ActionCodec(space)
+def rllib_distribution(space: gym.Space, masked: bool = False) -> type[TorchDistribution]:
+    """Returns RLlib's form of the distribution for ``space``, for code outside this package.
+
+    Args:
+        masked: whether some of the parameters may be those of forbidden choices.
+    """
+    codec = ActionCodec(space, masked=masked)
 
     class SpaceDistribution(TorchDistribution):
         def __init__(self, parameters: Tensor, deterministic: bool = False) -> None:

@@ -8,6 +8,9 @@ An observation space is one leaf, or a Dict or Tuple of leaves, in any depth. As
 | Box, MultiBinary        | the numbers, row by row         |
 | Discrete, MultiDiscrete | one-hot, for each choice        |
 
+Where the environment gives an action mask with the observation, it comes last; see
+:mod:`rllib_mec.hmppo.action_mask`. All before it are *features*, what networks see.
+
 Other spaces (Graph, Sequence, Text, OneOf) have no flat form of a fixed size that a network could
 tell apart.
 """
@@ -16,14 +19,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rllib_mec.errors import InputError
-from rllib_mec.hmppo.space_leaves import batch_of_one, leaf_of, leaves_of
+from rllib_mec.hmppo.action_codec import ActionCodec
+from rllib_mec.hmppo.action_mask import MASK, ActionMask, NothingAllowedError, observed_key
+from rllib_mec.hmppo.space_leaves import Path, batch_of_one, leaf_of, leaves_of
 
 Floats = NDArray[np.float32]
 
@@ -37,7 +44,7 @@ class _Leaf:
         None if the numbers are entries themselves.
     """
 
-    path: tuple[Any, ...]
+    path: Path
     numbers: int
     choice: NDArray[np.int64] | None = None
     value: NDArray[np.int64] | None = None
@@ -52,19 +59,30 @@ class ObservationCodec:
     """Makes flat vectors of observations.
 
     Args:
+        actions: the codec of the agent's actions, which a mask is about.
         agent: whose observations they are, for messages.
 
     Attributes:
         is_array: whether observations are arrays of numbers as they are (a Box).
+        features: the space of the observation without its mask.
+        num_features: entries of the features.
+        mask: what is known of the mask; None where there is none.
         size: entries of a flat observation.
     """
 
-    def __init__(self, space: gym.Space, agent: str = "agent") -> None:
+    def __init__(self, space: gym.Space, actions: ActionCodec, agent: str = "agent") -> None:
         self.space = space
         self._agent = agent
-        self._leaves = [_leaf(path, own, agent) for path, own in leaves_of(space)]
+        key = observed_key(space, agent)
+        prefix: Path = () if key is None else (key,)
+        self.features: gym.Space = leaf_of(space, prefix)
+        self._leaves = [
+            _leaf((*prefix, *path), own, agent) for path, own in leaves_of(self.features)
+        ]
         self.is_array = isinstance(space, gym.spaces.Box)
-        self.size = sum(leaf.size for leaf in self._leaves)
+        self.num_features = sum(leaf.size for leaf in self._leaves)
+        self.mask = None if key is None else ActionMask(leaf_of(space, (MASK,)), actions, agent)
+        self.size = self.num_features + (self.mask.size if self.mask else 0)
 
     @property
     def flat_space(self) -> gym.Space:
@@ -87,12 +105,29 @@ class ObservationCodec:
         if self.is_array:
             return np.asarray(observations, np.float32).reshape(len(observations), -1)
         columns = [self._column(leaf, observations) for leaf in self._leaves]
+        if self.mask is not None:
+            columns.append(self.mask.flatten(observations[MASK], len(columns[0])))
         flat = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=-1)
         return flat.reshape(-1, members * self.size)
 
     def flatten_one(self, observation: Any) -> Floats:
         """Returns the flat form, (size,), of one observation."""
         return self.flatten(batch_of_one(observation))[0]
+
+    def split(self, flat: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Takes flat observations apart into what networks see and masks.
+
+        Args:
+            flat: (…, A * size), of A members one after the other.
+
+        Returns:
+            features, (…, A * num_features), and masks, (…, A, mask size); None: there are none.
+        """
+        if self.mask is None:
+            return flat, None
+        sizes = [self.num_features, self.mask.size]
+        features, masks = flat.unflatten(-1, (-1, self.size)).split(sizes, dim=-1)
+        return features.flatten(-2), masks
 
     def _column(self, leaf: _Leaf, observations: Any) -> Floats:
         numbers = np.asarray(leaf_of(observations, leaf.path)).reshape(-1, leaf.numbers)
@@ -107,12 +142,40 @@ class ObservationCodec:
         return hot.astype(np.float32)
 
 
+def check_masks(
+    codec: ObservationCodec,
+    flat: Floats,
+    agents: Sequence[str],
+    step: int,
+    environment: int = 0,
+) -> None:
+    """Checks the masks of agents that are to act in B environments.
+
+    Args:
+        codec: of each agent's observations.
+        flat: the agents' flat observations, one after the other, (B, agents * size).
+        step: how many steps the episodes have taken. environment: number of the first one.
+
+    Raises:
+        NothingAllowedError: naming the agent, its environment and step.
+    """
+    assert codec.mask is not None, "asked for agents with masks"
+    masks = flat.reshape(len(flat), len(agents), codec.size)[..., codec.num_features :]
+    bad = np.argwhere(codec.mask.allows_nothing(masks))
+    if len(bad):
+        row, place = bad[0].tolist()
+        raise NothingAllowedError(
+            f"{MASK} of {agents[place]} allows nothing (environment {environment + row}, step "
+            f"{step}): expected a choice at least for each entry of its action"
+        )
+
+
 def _misses(hot: NDArray[np.bool_], leaf: _Leaf) -> NDArray[np.bool_]:
     """Which rows hold a number that is none of its choices."""
     return np.count_nonzero(hot, axis=-1) != leaf.numbers
 
 
-def _leaf(path: tuple[Any, ...], space: gym.Space, agent: str) -> _Leaf:
+def _leaf(path: Path, space: gym.Space, agent: str) -> _Leaf:
     if isinstance(space, (gym.spaces.Box, gym.spaces.MultiBinary)):
         return _Leaf(path, math.prod(space.shape))
     if isinstance(space, gym.spaces.Discrete):
@@ -129,5 +192,5 @@ def _leaf(path: tuple[Any, ...], space: gym.Space, agent: str) -> _Leaf:
     return _Leaf(path, len(counts), choice, value)
 
 
-def _where(path: tuple[Any, ...]) -> str:
+def _where(path: Path) -> str:
     return "".join(f"[{key!r}]" for key in path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -18,14 +18,14 @@ def check_slots(
     slots: Slots,
     agents: tuple[str, ...],
     code_sizes: Mapping[str, int],
-    observation_sizes: Mapping[str, int],
+    places: Mapping[str, Container[int]],
 ) -> None:
     """Checks what an environment declares.
 
     Args:
         agents: in the order they decide.
         code_sizes: entries of the code of each agent's action.
-        observation_sizes: entries of each agent's flat observation.
+        places: positions in each agent's flat observation where something may be written.
 
     Raises:
         InputError: an unknown or later agent, or positions that do not fit.
@@ -42,7 +42,7 @@ def check_slots(
                 raise InputError(
                     f"{where} has {len(positions)} positions: expected {code_sizes[agent]}"
                 )
-            if not all(0 <= p < observation_sizes[observer] for p in positions):
+            if not all(p in places[observer] for p in positions):
                 raise InputError(f"{where} = {positions}: expected positions in the observation")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Container, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
+from rllib_mec.hmppo.entities import check_entities
 from rllib_mec.hmppo.groups import Members, joined_space, members_of
 from rllib_mec.hmppo.observation_codec import Floats, ObservationCodec
 from rllib_mec.hmppo.slots import Slots, check_slots, filled
@@ -41,6 +43,10 @@ class Team:
       its own observation, and share one actor. What is said above of agents then holds for groups
       in place of their members: ``agent_order`` and ``action_slots`` name groups, and an
       environment's batched form takes and gives their arrays.
+
+    An observation may come with a mask of the agent's action, see
+    :mod:`rllib_mec.hmppo.action_mask`; positions are those in the flat observation, in which each
+    member's mask follows its features.
 
     A group is an agent of the team. Its observation is that of its members, one after the other,
     its action laid out as :mod:`rllib_mec.hmppo.groups` says.
@@ -80,18 +86,21 @@ class Team:
         object.__setattr__(self, "codecs", codecs)
         single = {a: ActionCodec(self.action_spaces[a], agent=a) for a in self.members}
         object.__setattr__(self, "member_codecs", single)
-        observed = {a: ObservationCodec(self.observation_spaces[a], a) for a in self.agents}
+        observed = {
+            a: ObservationCodec(self.observation_spaces[a], single.get(a, codecs[a]), a)
+            for a in self.agents
+        }
         object.__setattr__(self, "observation_codecs", observed)
         check_slots(
             self.slots,
             self.agents,
             {a: codec.code_size for a, codec in codecs.items()},
-            {a: self.observation_size(a) for a in self.agents},
+            {a: self._places(a) for a in self.agents},
         )
         for agent, index in self.entity_order.items():
             if agent not in self.agents:
                 raise InputError(f"entity_order of {agent!r}: expected one of {self.agents}")
-            numbers = self.observation_size(agent) // (self.num_entities or 1)
+            numbers = self.num_features(agent) // (self.num_entities or 1)
             if not 0 <= index < numbers:
                 raise InputError(
                     f"entity_order[{agent}] = {index!r}: expected an index of one of an entity's "
@@ -144,6 +153,26 @@ class Team:
     def observation_size(self, agent: str) -> int:
         """Entries of the agent's flat observation."""
         return self.observation_codecs[agent].size * self.num_members(agent)
+
+    def num_features(self, agent: str) -> int:
+        """Entries of the agent's flat observation that networks see: all but masks."""
+        return self.observation_codecs[agent].num_features * self.num_members(agent)
+
+    def features(self, agent: str, observation: Tensor) -> Tensor:
+        """What networks see, (…, num_features), of flat observations, (…, observation_size)."""
+        return self.observation_codecs[agent].split(observation)[0]
+
+    def _places(self, agent: str) -> Container[int]:
+        """Positions of what networks see in the agent's flat observation."""
+        codec, every = self.observation_codecs[agent], range(self.observation_size(agent))
+        if codec.mask is None:
+            return every
+        return {p for p in every if p % codec.size < codec.num_features}
+
+    @functools.cached_property
+    def masked(self) -> tuple[str, ...]:
+        """The agents whose observations hold masks."""
+        return tuple(a for a in self.agents if self.observation_codecs[a].mask is not None)
 
     def flatten(self, observations: Mapping[str, Any]) -> dict[str, Floats]:
         """Returns flat observations, (B, observation_size), of those (B, …) of each agent."""
@@ -198,29 +227,7 @@ class Team:
             raise InputError(
                 "entity_shared = true: expected an environment that declares num_entities"
             )
-        for agent in self.agents:
-            if agent in self.members:
-                if self.num_members(agent) != n:
-                    raise InputError(
-                        f"entity_shared = true: expected groups of {n} members, one for each "
-                        f"entity, {agent} has {self.num_members(agent)}"
-                    )
-                continue
-            if not self.observation_codecs[agent].is_array:
-                raise InputError(
-                    f"entity_shared = true: expected a Box, laid out entity by entity, as the "
-                    f"observation space of {agent}, got {self.observation_spaces[agent]}"
-                )
-            sizes = [
-                self.observation_size(agent),
-                *(leaf.size for leaf in self.codecs[agent].leaves),
-            ]
-            choices = {c for leaf in self.codecs[agent].leaves for c in leaf.choices}
-            if any(size % n for size in sizes) or len(choices) > 1:
-                raise InputError(
-                    f"entity_shared = true: expected the observation and action of {agent} to be "
-                    f"{n} equal-shaped entities"
-                )
+        check_entities(self, n)
         return n
 
     def fill_slots(

@@ -11,9 +11,11 @@ from toy_teams import box, toy_config
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo import Team
+from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.observation_codec import ObservationCodec
 from rllib_mec.hmppo.sampling.batched_env import BatchOfOne
 
+NO_ACTIONS = ActionCodec(box(1))
 SHAPES = st.lists(st.integers(1, 3), max_size=3).map(tuple)
 LEAVES = st.one_of(
     SHAPES.map(lambda shape: gym.spaces.Box(-3, 3, shape, np.float32)),
@@ -50,7 +52,7 @@ def stacked(space, elements):
 def test_a_batch_is_what_gymnasium_makes_of_each(space, count, seed):
     space.seed(seed)
     elements = [space.sample() for _ in range(count)]
-    codec = ObservationCodec(space)
+    codec = ObservationCodec(space, NO_ACTIONS)
     flat = codec.flatten(stacked(space, elements))
     expected = np.stack([gym.spaces.flatten(space, own) for own in elements])
     assert flat.dtype == np.float32
@@ -66,7 +68,7 @@ def test_members_lie_one_after_the_other(space, count, members, joined):
     """Whether the leaves keep members apart, (B, A, …), or not, (B, A * …)."""
     space.seed(1)
     elements = [[space.sample() for _ in range(members)] for _ in range(count)]
-    codec = ObservationCodec(space)
+    codec = ObservationCodec(space, NO_ACTIONS)
     batch = stacked(space, [stacked(space, own) for own in elements])
     if joined:
         batch = _mapped(batch, lambda leaf: leaf.reshape(count, -1))
@@ -105,7 +107,7 @@ def test_spaces_without_a_flat_form_are_refused_by_name(space):
 
 @pytest.mark.parametrize(("value", "row"), [(4, 0), (8, 2)])
 def test_a_choice_out_of_range_is_an_error(value, row):
-    codec = ObservationCodec(SPACES["reader"], "reader")
+    codec = ObservationCodec(SPACES["reader"], NO_ACTIONS, "reader")
     cards = np.array([5, 6, 7])
     cards[row] = value
     batch = {"card": cards, "desk": (np.zeros((3, 2, 2)), np.zeros((3, 3)))}

@@ -91,7 +91,7 @@ class CriticPlan:
 
     def input_shape(self, critic_id: str) -> tuple[int, ...]:
         """Shape of a critic's input at one point: (S,), or (N, F) if ``entity_shared``."""
-        size = sum(self.team.observation_size(agent) for agent in self.critics[critic_id])
+        size = sum(self.team.num_features(agent) for agent in self.critics[critic_id])
         if self.is_by_member(critic_id):
             return (size // self.team.num_members(self.critics[critic_id][0]),)
         if not self.entity_shared:
@@ -106,9 +106,9 @@ class CriticPlan:
             observations: (…, observation_size) of each agent, slots filled in.
         """
         if self.is_by_member(critic_id):
-            return observations[self.critics[critic_id][0]].unflatten(
-                -1, (-1, *self.input_shape(critic_id))
-            )
+            [group] = self.critics[critic_id]
+            features = self.team.features(group, observations[group])
+            return features.unflatten(-1, (-1, *self.input_shape(critic_id)))
         points = [self._point_input(critic_id, observations, k) for k in range(self.num_points)]
         return torch.stack(points, dim=-1 - len(self.input_shape(critic_id)))
 
@@ -122,7 +122,7 @@ class CriticPlan:
             if undecided.get(agent):
                 part = part.clone()
                 part[..., undecided[agent]] = 0.0
-            parts.append(part)
+            parts.append(self.team.features(agent, part))
         if self.entity_shared:
             n = self.team.require_entities()
             parts = [part.unflatten(-1, (n, -1)) for part in parts]

@@ -15,6 +15,7 @@ from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps, log_episodes
+from rllib_mec.hmppo.sampling.env_check import unchecked_masks
 from rllib_mec.hmppo.sampling.env_failures import EnvFailures
 from rllib_mec.hmppo.sampling.sampler import Sampler
 from rllib_mec.hmppo.team_batch import TeamBatch
@@ -42,7 +43,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         num_envs = self.config.num_envs_per_env_runner
         self.config.num_envs_per_env_runner = 1
         try:
-            super().make_env()
+            with unchecked_masks(self.config):
+                super().make_env()
         finally:
             self.config.num_envs_per_env_runner = num_envs
         self.num_envs = num_envs

@@ -10,8 +10,9 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import ENV_RESET_TIMER, ENV_STEP_TIMER
 
 from rllib_mec.hmppo.finite import check_single
-from rllib_mec.hmppo.observation_codec import ObservationCodec
+from rllib_mec.hmppo.observation_codec import ObservationCodec, check_masks
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps
+from rllib_mec.hmppo.sampling.env_check import unchecked_masks
 from rllib_mec.hmppo.sampling.env_failures import EnvFailures
 from rllib_mec.hmppo.team import Team
 
@@ -32,8 +33,9 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
 
     def make_env(self) -> None:
         self.env = getattr(self, "env", None)  # RLlib leaves none if making it failed
-        super().make_env()
         self._structured = _structured(self.config.team())
+        with unchecked_masks(self.config):
+            super().make_env()
         if self._structured:
             # What RLlib's connectors are told: they are given flat observations.
             spaces = dict(self.env.single_observation_space.spaces)
@@ -79,6 +81,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
                 self._flatten(observations)
                 for index, observed in enumerate(observations):
                     _check(observed, {}, index, 0)
+                    self._check_masks(observed, index, 0)
             except Exception as error:
                 self._remake(error)
                 seed = self._seed  # the new ones have not had any
@@ -107,8 +110,15 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
             self._steps[index] = 0 if ended else self._steps[index] + 1
             self._ended[index] = terminated[index]["__all__"] or truncated[index].get("__all__")
             _check(observations[index], rewards[index], index, self._steps[index])
+            if not self._ended[index]:  # or else nobody acts on it
+                self._check_masks(observations[index], index, self._steps[index])
         if any(self._ended):
             self._failures.kept()
+
+    def _check_masks(self, observed: Any, environment: int, step: int) -> None:
+        for agent, codec in self._structured.items():
+            if codec.mask is not None and agent in observed:
+                check_masks(codec, observed[agent][None], (agent,), step, environment)
 
     def _remake(self, error: Exception) -> None:
         """Makes the environments anew after an error of theirs, or raises it."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rllib_mec.hmppo.finite import check_observations, check_rewards
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
+from rllib_mec.hmppo.observation_codec import check_masks
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 from rllib_mec.hmppo.sampling.recorder import Recorder
 from rllib_mec.hmppo.team_batch import TeamBatch
@@ -126,16 +127,26 @@ class Sampler:
         """A step of the environments, with flat observations; what is not finite is an error."""
         observations, rewards, terminated, truncated = self.env.step(actions)
         check_rewards(rewards, self._steps + 1)
-        return self._flat(observations, self._steps + 1), rewards, terminated, truncated
+        flat = self._flat(observations, self._steps + 1)
+        if not (terminated or truncated):  # or else nobody acts on it
+            self._check_masks(flat, self._steps + 1)
+        return flat, rewards, terminated, truncated
 
     def _reset_checked(self, seed: Any) -> dict[str, Any]:
-        return self._flat(self.env.reset(seed), 0)
+        flat = self._flat(self.env.reset(seed), 0)
+        self._check_masks(flat, 0)
+        return flat
 
     def _flat(self, observations: dict[str, Any], step: int) -> dict[str, Any]:
         """Observations as networks take them, (S * B, observation_size) float32 of each agent."""
         flat = self.policies.team.flatten(observations)
         check_observations(flat, observations, step)
         return flat
+
+    def _check_masks(self, flat: dict[str, Any], step: int) -> None:
+        team = self.policies.team
+        for agent in team.masked:
+            check_masks(team.observation_codecs[agent], flat[agent], team.ids(agent), step)
 
     def _of_env(self, call: Callable[[Any], Any], argument: Any) -> Any:
         """Calls the environments; returns None if they failed and have been made anew."""
