@@ -53,8 +53,8 @@ _BOUNDS = {
 class HMPPOConfig(PPOConfig):
     """Configures HMPPO: PPO for a team of agents that share a reward, with a centralised critic.
 
-    It trains any ``MultiAgentEnv`` whose agents all act in every step; see
-    :class:`~rllib_mec.hmppo.team.Team` for what an environment may declare. Policies are made
+    It trains any cooperative ``MultiAgentEnv``; see :class:`~rllib_mec.hmppo.team.Team` for what an
+    environment may declare. Policies are made
     from the environment, one actor for each agent under the agent's own id, and one for each group
     of agents under the group's name.
 

@@ -148,6 +148,7 @@ def check_masks(
     agents: Sequence[str],
     step: int,
     environment: int = 0,
+    active: NDArray[np.bool_] | None = None,
 ) -> None:
     """Checks the masks of agents that are to act in B environments.
 
@@ -155,13 +156,15 @@ def check_masks(
         codec: of each agent's observations.
         flat: the agents' flat observations, one after the other, (B, agents * size).
         step: how many steps the episodes have taken. environment: number of the first one.
+        active: who is there, (B, agents); None: all.
 
     Raises:
         NothingAllowedError: naming the agent, its environment and step.
     """
     assert codec.mask is not None, "asked for agents with masks"
     masks = flat.reshape(len(flat), len(agents), codec.size)[..., codec.num_features :]
-    bad = np.argwhere(codec.mask.allows_nothing(masks))
+    barred = codec.mask.allows_nothing(masks)
+    bad = np.argwhere(barred if active is None else barred & active)
     if len(bad):
         row, place = bad[0].tolist()
         raise NothingAllowedError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -46,10 +46,10 @@ def check_slots(
                 raise InputError(f"{where} = {positions}: expected positions in the observation")
 
 
-def filled(observation: Tensor, codes: Mapping[tuple[int, ...], Tensor]) -> Tensor:
+def filled(observation: Tensor, codes: Sequence[tuple[tuple[int, ...], Tensor]]) -> Tensor:
     """Returns an observation, (…, size), with codes at their positions; it stays as it is."""
     copy = observation.clone()
-    for positions, code in codes.items():
+    for positions, code in codes:
         copy[..., _indices(positions)] = code
     return copy
 

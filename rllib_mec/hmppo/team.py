@@ -8,12 +8,13 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 import gymnasium as gym
+import torch
 from torch import Tensor
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.entities import check_entities
-from rllib_mec.hmppo.groups import Members, joined_space, members_of
+from rllib_mec.hmppo.groups import Members, at_entries, joined_space, members_of
 from rllib_mec.hmppo.observation_codec import Floats, ObservationCodec
 from rllib_mec.hmppo.slots import Slots, check_slots, filled
 
@@ -23,10 +24,15 @@ RATIOS = ("joint", "entity", "branch")
 An agent's action, each entity's part of it, or each of its entries.
 """
 
+Active = Mapping[str, Tensor]
+"""Whether each member was there to act, (…, members) bool, of agents that were not always."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Team:
-    """Agents that act in every step of an environment, for one shared reward.
+    """Agents that act in the steps of an environment, for one shared reward.
+
+    Not every agent need be there in every step: it may come late, leave, or take turns with others.
 
     An environment declares what is special about its agents by attributes, all optional:
 
@@ -231,7 +237,11 @@ class Team:
         return n
 
     def fill_slots(
-        self, agent: str, observation: Tensor, flat_actions: Mapping[str, Tensor]
+        self,
+        agent: str,
+        observation: Tensor,
+        flat_actions: Mapping[str, Tensor],
+        active: Active | None = None,
     ) -> Tensor:
         """Returns the agent's observation with the codes of earlier actions in their slots.
 
@@ -239,12 +249,29 @@ class Team:
             observation: (…, observation_size), left as it is.
             flat_actions: flat actions of the agents that have decided, (…, size) each; slots of
                 others stay as they are.
+            active: who was there; who was not has decided nothing, which zeros stand for.
         """
         seen = {a: p for a, p in self.slots.get(agent, {}).items() if a in flat_actions}
         if not seen:
             return observation
-        codes = {p: self.codecs[other].code(flat_actions[other]) for other, p in seen.items()}
+        codes = []
+        for other, positions in seen.items():
+            codec, there = self.codecs[other], active.get(other) if active else None
+            code = codec.code(flat_actions[other])
+            if there is not None:
+                widths = [leaf.num_logits for leaf in codec.leaves]
+                code = torch.where(at_entries(there, widths), code, 0.0)
+            codes.append((positions, code))
         return filled(observation, codes)
+
+    def blanked(self, observations: Mapping[str, Tensor], active: Active) -> dict[str, Tensor]:
+        """Returns observations, (…, observation_size), with zeros for who is not there."""
+        return {
+            agent: own
+            if active.get(agent) is None
+            else torch.where(at_entries(active[agent], [own.shape[-1]]), own, 0.0)
+            for agent, own in observations.items()
+        }
 
     @property
     def decision_points(self) -> dict[str, int]:

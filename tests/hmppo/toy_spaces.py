@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
-from toy_teams import box
+from toy_teams import box, seeds_of
 
 from rllib_mec.hmppo.space_leaves import leaf_of
 
@@ -83,7 +83,7 @@ class BatchedLibrary:
         self.action_spaces = envs[0].action_spaces
 
     def reset(self, seed=None):
-        begun = [None if seed is None else seed + k for k in range(self.num_envs)]
+        begun = seeds_of(seed, self.num_envs)
         self.returns = np.zeros(self.num_envs)
         return self._stacked([e.reset(seed=s)[0] for e, s in zip(self.envs, begun, strict=True)])
 

@@ -14,6 +14,7 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.groups import of_group
+from rllib_mec.hmppo.sampling.whole_steps import absent_rows
 from rllib_mec.hmppo.team import Team
 from rllib_mec.hmppo.team_batch import TeamBatch
 
@@ -24,7 +25,8 @@ Floats = NDArray[np.float32]
 class EpisodesToTeamBatch(ConnectorV2):
     """Learner connector: RLlib's multi-agent episodes to a :class:`TeamBatch`.
 
-    The team's reward is the mean of its agents' rewards, which for a shared reward is that reward.
+    The team's reward is the mean of its agents' rewards, which for a shared reward is that reward;
+    of those, too, that are not there.
     """
 
     def __init__(self, team: Team, **kwargs: Any) -> None:
@@ -41,6 +43,7 @@ class EpisodesToTeamBatch(ConnectorV2):
         def joined(name: str) -> dict[str, Floats]:
             return {a: np.concatenate([column[a][name] for column in columns]) for a in agents}
 
+        absent = [a for a in agents if not all(column[a]["active"].all() for column in columns)]
         observations = {
             a: np.concatenate([column[a]["observations"][:-1] for column in columns])
             for a in agents
@@ -58,6 +61,13 @@ class EpisodesToTeamBatch(ConnectorV2):
                     for a in agents
                 },
                 terminated=np.array([_is_terminated(episode) for episode in episodes]),
+                active={
+                    a: np.concatenate([column[a]["active"][:-1] for column in columns])
+                    for a in absent
+                },
+                final_active={
+                    a: np.stack([column[a]["active"][-1] for column in columns]) for a in absent
+                },
             )
         }
 
@@ -77,12 +87,18 @@ class EpisodesToTeamBatch(ConnectorV2):
         if own is None or len(own) != steps:
             taken = 0 if own is None else len(own)
             raise ValueError(
-                f"{agent} acted in {taken} of {steps} steps of an episode: HMPPO needs every "
-                "agent to act in every step"
+                f"{agent} acted in {taken} of {steps} steps of an episode: expected env runners "
+                "that are subclasses of EpisodeEnvRunner, which fill in for agents that are not "
+                "there"
             )
         outputs = own.get_extra_model_outputs
+        observations = _rows(own.get_observations(), steps + 1)
+        absent = absent_rows(observations)
+        if absent.any():
+            observations = np.where(absent[:, None], np.float32(0), observations)
         return {
-            "observations": _rows(own.get_observations(), steps + 1),
+            "observations": observations,
+            "active": ~absent,
             "actions": codec.flatten(_stacked(own.get_actions())),
             "log_probs": _rows(outputs(Columns.ACTION_LOGP), steps),
             "parameters": _rows(outputs(Columns.ACTION_DIST_INPUTS), steps),
@@ -96,6 +112,9 @@ class EpisodesToTeamBatch(ConnectorV2):
         columns = {}
         for name, first in members[0].items():
             stacked = np.stack([own[name] for own in members], axis=1)
+            if name == "active":
+                columns[name] = stacked
+                continue
             joined = of_group(torch.from_numpy(stacked), widths.get(name, [first.shape[-1]]))
             columns[name] = joined.numpy()
         return columns

@@ -57,15 +57,15 @@ class Actor(TorchRLModule):
         config = self.model_config
         members: int | None = config.get("num_members")
         space = joined_space(self.action_space, members) if members else self.action_space
-        own = ActionCodec(self.action_space)
-        self.observation_codec = ObservationCodec(self.observation_space, own)
+        # Of one member, where there are several.
+        self.member_codec = ActionCodec(self.action_space)
+        self.observation_codec = ObservationCodec(self.observation_space, self.member_codec)
         self.codec = ActionCodec(
             space,
             parts=config.get("num_parts", 1),
             branches=config.get("branches", False),
             masked=self.observation_codec.mask is not None,
         )
-        self._mask_widths = own.mask_widths
         # Members are entities that know nothing of each other.
         self.num_entities: int | None = members or config["num_entities"]
         n = self.num_entities or 1
@@ -175,7 +175,7 @@ class Actor(TorchRLModule):
         """Which choices each leaf's parameters leave, (…, choices) each, of masks (…, A, M)."""
         if masks is None:
             return None
-        widths = self._mask_widths
+        widths = self.member_codec.mask_widths
         return of_group(masks, widths).split([masks.shape[-2] * w for w in widths], dim=-1)
 
     def _split(self, values: Values) -> tuple[Values, Any]:

@@ -54,12 +54,13 @@ class ObservationFilter(nn.Module):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(sums)
         count, first, second = sums[0], *sums[1:].chunk(2)
-        mean = first / count
-        variance = (second / count - mean.square()).clamp_min(0)
+        seen = count.clamp_min(1)  # there may be none, of agents that are not there
+        mean = first / seen
+        variance = (second / seen - mean.square()).clamp_min(0)
         # Two sets of observations as one (Chan et al., 1979).
         total = self.count + count
         distance = mean - self.mean
-        share = count / total
+        share = count / total.clamp_min(1)
         self.variance.lerp_(variance, share).add_(distance.square() * share * (1 - share))
         self.mean.add_(distance * share)
         self.count.copy_(total)

@@ -26,6 +26,12 @@ class BatchedEnv(Protocol):
     """B environments in lockstep: their episodes start together and end together.
 
     Every step returns new arrays: what was observed before is still in use.
+
+    Observations are in the structure of the agent's space, with an axis B before each leaf's own.
+
+    Where agents are not always there, a method ``active()`` says who is, at what was observed
+    last: ``{agent: (B,) bool}``, of groups ``(B, members)``. What others observe may be anything in
+    their space, and their actions mean nothing; agents that it does not name are there.
     """
 
     num_envs: int

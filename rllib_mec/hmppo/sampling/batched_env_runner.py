@@ -13,6 +13,7 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
+from rllib_mec.hmppo.sampling.activity import absent_of
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps, log_episodes
 from rllib_mec.hmppo.sampling.env_check import unchecked_masks
@@ -86,7 +87,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             sampler.drop_episodes()
         batches, taken, ended = sampler.sample(steps, episodes, explore)
         self._failures.kept()
-        count_steps(self, taken * self.num_envs, ended * self.num_envs)
+        absent = absent_of(self.module.team, batches[0])
+        count_steps(self, taken * self.num_envs, ended * self.num_envs, absent)
         return batches
 
     def sample_size(self) -> tuple[int, int]:

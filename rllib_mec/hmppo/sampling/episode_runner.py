@@ -14,6 +14,7 @@ from rllib_mec.hmppo.observation_codec import ObservationCodec, check_masks
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps
 from rllib_mec.hmppo.sampling.env_check import unchecked_masks
 from rllib_mec.hmppo.sampling.env_failures import EnvFailures
+from rllib_mec.hmppo.sampling.whole_steps import WholeSteps, absent_steps
 from rllib_mec.hmppo.team import Team
 
 
@@ -22,7 +23,8 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
 
     Beyond RLlib's runner: what is not finite is an error of the environment; one that always fails
     ends the runner with its own error; what is counted is what is returned; observations that are
-    no arrays are flat vectors in the episodes.
+    no arrays are flat vectors in the episodes; and every agent is in every step, see
+    :mod:`rllib_mec.hmppo.sampling.whole_steps`.
     """
 
     env: Any
@@ -33,7 +35,8 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
 
     def make_env(self) -> None:
         self.env = getattr(self, "env", None)  # RLlib leaves none if making it failed
-        self._structured = _structured(self.config.team())
+        team = self.config.team()
+        self._structured = _structured(team)
         with unchecked_masks(self.config):
             super().make_env()
         if self._structured:
@@ -41,6 +44,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
             spaces = dict(self.env.single_observation_space.spaces)
             flat = {agent: codec.flat_space for agent, codec in self._structured.items()}
             self.env.single_observation_space = gym.spaces.Dict(spaces | flat)
+        self._whole = WholeSteps(team, self.num_envs)
         self._steps = [0] * self.num_envs
         self._ended = [False] * self.num_envs
 
@@ -51,6 +55,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
             self,
             sum(len(episode) for episode in samples),
             sum(episode.is_done for episode in samples),
+            absent_steps(samples) if self._whole.any_absent else {},
         )
         return samples
 
@@ -61,7 +66,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
     def _try_env_step(self, actions: Any) -> Any:
         try:
             with self.metrics.log_time(ENV_STEP_TIMER):
-                results = self.env.step(actions)
+                results = self.env.step(self._whole.asked(actions))
             self._flatten(results[0])
             self._check_step(*results)
         except Exception as error:
@@ -81,6 +86,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
                 self._flatten(observations)
                 for index, observed in enumerate(observations):
                     _check(observed, {}, index, 0)
+                    self._whole.begin(index, observed)
                     self._check_masks(observed, index, 0)
             except Exception as error:
                 self._remake(error)
@@ -88,6 +94,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
                 continue
             self._steps = [0] * self.num_envs
             self._ended = [False] * self.num_envs
+            self._tell_module()
             return observations, infos
 
     def _new_episode(self, env_index: int, episodes: Any = None) -> None:
@@ -105,20 +112,35 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
     def _check_step(
         self, observations: Any, rewards: Any, terminated: Any, truncated: Any, infos: Any
     ) -> None:
-        for index, ended in enumerate(self._ended):
+        for index, begins in enumerate(self._ended):
             # After the end of an episode, the next step of that environment is a reset.
-            self._steps[index] = 0 if ended else self._steps[index] + 1
-            self._ended[index] = terminated[index]["__all__"] or truncated[index].get("__all__")
+            self._steps[index] = 0 if begins else self._steps[index] + 1
             _check(observations[index], rewards[index], index, self._steps[index])
+            if begins:
+                self._whole.begin(index, observations[index])
+                self._ended[index] = False
+            else:
+                own = (rewards[index], terminated[index], truncated[index])
+                own = self._whole.complete(index, observations[index], *own)
+                rewards[index], terminated[index], truncated[index] = own
+                ends = own[1]["__all__"] or own[2].get("__all__")
+                # RLlib's vector environment does not know of episodes that end agent by agent.
+                self.env._autoreset_envs[index] = self._ended[index] = bool(ends)
             if not self._ended[index]:  # or else nobody acts on it
                 self._check_masks(observations[index], index, self._steps[index])
+        self._tell_module()
         if any(self._ended):
             self._failures.kept()
 
     def _check_masks(self, observed: Any, environment: int, step: int) -> None:
+        absent = self._whole.absent[environment]
         for agent, codec in self._structured.items():
-            if codec.mask is not None and agent in observed:
+            if codec.mask is not None and agent not in absent:
                 check_masks(codec, observed[agent][None], (agent,), step, environment)
+
+    def _tell_module(self) -> None:
+        if self._whole.any_absent:
+            self.module.marks_absent = True
 
     def _remake(self, error: Exception) -> None:
         """Makes the environments anew after an error of theirs, or raises it."""

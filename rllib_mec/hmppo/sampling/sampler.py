@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rllib_mec.hmppo.finite import check_observations, check_rewards
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
 from rllib_mec.hmppo.observation_codec import check_masks
+from rllib_mec.hmppo.sampling.activity import Activity, activity_of, without_absent
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 from rllib_mec.hmppo.sampling.recorder import Recorder
 from rllib_mec.hmppo.team_batch import TeamBatch
@@ -51,6 +52,7 @@ class Sampler:
         self._on_episodes = on_episodes
         self._remake = remake
         self._observations: Any = None  # what the next actions answer; None before a reset
+        self._active: Activity = {}  # who is there to answer, see Recorder.add
         self._has_stepped = False
 
     def sample(self, steps: int, episodes: int, explore: bool) -> tuple[list[TeamBatch], int, int]:
@@ -65,7 +67,7 @@ class Sampler:
             while recorder.steps < steps or ended < episodes:
                 ended += self._step(recorder, explore)
             if self._observations is not None:
-                recorder.end_piece(self._observations, terminated=False)
+                recorder.end_piece(self._observations, False, self._active)
             return recorder.batches(), recorder.steps, ended
 
     def drop_episodes(self) -> None:
@@ -77,10 +79,13 @@ class Sampler:
         if self._observations is None and not self._reset():
             return False
         team, groups = self.policies.team, len(self.policies)
-        observed = self._observations
+        observed, active = self._observations, self._active
         actions, parameters = self.policies.act(
             {a: torch.from_numpy(observed[a]).unflatten(0, (groups, -1)) for a in team.agents},
             explore=explore,
+            active={
+                a: torch.from_numpy(own).unflatten(0, (groups, -1)) for a, own in active.items()
+            },
         )
         to_env = {a: team.codecs[a].to_env(actions[a].flatten(0, 1)) for a in team.agents}
         stepped = self._of_env(self._step_checked, to_env)
@@ -89,7 +94,7 @@ class Sampler:
             return False
         self._observations, rewards, terminated, truncated = stepped
         self._has_stepped = True
-        recorder.add(observed, actions, parameters, rewards)
+        recorder.add(observed, actions, parameters, rewards, active)
         self._returns += rewards
         self._steps += 1
         if not (terminated or truncated):
@@ -103,7 +108,7 @@ class Sampler:
                 for name, values in self.env.episode_metrics().items()
             },
         )
-        recorder.end_piece(self._observations, terminated)
+        recorder.end_piece(self._observations, terminated, self._active)
         self._observations = None
         return True
 
@@ -140,13 +145,17 @@ class Sampler:
     def _flat(self, observations: dict[str, Any], step: int) -> dict[str, Any]:
         """Observations as networks take them, (S * B, observation_size) float32 of each agent."""
         flat = self.policies.team.flatten(observations)
+        if (active_of := getattr(self.env, "active", None)) is not None:
+            self._active = activity_of(self.policies.team, active_of())
+            flat = without_absent(flat, self._active)
         check_observations(flat, observations, step)
         return flat
 
     def _check_masks(self, flat: dict[str, Any], step: int) -> None:
         team = self.policies.team
         for agent in team.masked:
-            check_masks(team.observation_codecs[agent], flat[agent], team.ids(agent), step)
+            codec, there = team.observation_codecs[agent], self._active.get(agent)
+            check_masks(codec, flat[agent], team.ids(agent), step, active=there)
 
     def _of_env(self, call: Callable[[Any], Any], argument: Any) -> Any:
         """Calls the environments; returns None if they failed and have been made anew."""
