@@ -16,7 +16,7 @@ from rllib_mec.hmppo.groups import ModuleOfMember
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.learning.sequential import UPDATES
 from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS, checked_networks
-from rllib_mec.hmppo.module_specs import module_spec
+from rllib_mec.hmppo.module_specs import critic_plan, module_spec
 from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.autoregressive import CASE_HEADS
 from rllib_mec.hmppo.modules.critic import CRITICS, CriticPlan
@@ -24,11 +24,15 @@ from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
+from rllib_mec.hmppo.sampling.env_state import state_size
 from rllib_mec.hmppo.sampling.order_members import order_members
 from rllib_mec.hmppo.team import RATIOS, Team
 
 OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
 """RLlib's names, see :class:`~rllib_mec.hmppo.modules.observation_filter.ObservationFilter`."""
+
+CRITIC_INPUTS = ("observations", "state")
+"""What a central critic sees, if it is not the observations of some agents."""
 
 _NAMES = {
     "critic": CRITICS,
@@ -64,6 +68,9 @@ class HMPPOConfig(PPOConfig):
     """
 
     env_runner_cls: type | None
+
+    # Of the class, for configurations that were saved before there was a choice.
+    critic_input: str | list[str] = "observations"
 
     actor_class: type[Actor] = Actor
     model_defaults: dict[str, Any] = MODEL_DEFAULTS
@@ -104,6 +111,7 @@ class HMPPOConfig(PPOConfig):
         self,
         *,
         critic: str = NotProvided,
+        critic_input: str | list[str] = NotProvided,
         update: str = NotProvided,
         entity_shared: bool = NotProvided,
         ratio: str = NotProvided,
@@ -119,6 +127,9 @@ class HMPPOConfig(PPOConfig):
         Args:
             critic: ``decision_point`` (default), ``joint_state`` or ``separate``; see
                 :mod:`rllib_mec.hmppo.modules.critic`.
+            critic_input: what a central critic sees: ``observations`` (default), all agents';
+                ``state``, what the environment's method ``state()`` returns (so that of its batched
+                form); or a list of the agents and groups whose observations it sees.
             update: ``simultaneous`` (default): all networks take each step together;
                 ``sequential``: agents learn one after the other, each weighting its advantages by
                 how the earlier ones have changed; see :mod:`rllib_mec.hmppo.learning.sequential`.
@@ -148,6 +159,7 @@ class HMPPOConfig(PPOConfig):
         super().training(**kwargs)
         own = {
             "critic": critic,
+            "critic_input": critic_input,
             "update": update,
             "entity_shared": entity_shared,
             "ratio": ratio,
@@ -177,23 +189,7 @@ class HMPPOConfig(PPOConfig):
         return self
 
     def validate(self) -> None:
-        for name, known in _NAMES.items():
-            if getattr(self, name) not in known:
-                raise unknown_name(name, getattr(self, name), known)
-        if self.update == "sequential" and self._torch_grad_scaler_class is not None:
-            raise InputError(
-                "update = 'sequential': expected no _torch_grad_scaler_class: torch's scalers "
-                "refuse steps in which only some networks learn"
-            )
-        for name in ("entity_shared", "compiled", "mixed_precision"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")
-        if self.ratio == "entity" and not self.entity_shared:
-            raise InputError("ratio = 'entity': expected entity_shared = true, got false")
-        if self.case_head == "autoregressive" and not self.entity_shared:
-            raise InputError(
-                "case_head = 'autoregressive': expected entity_shared = true, got false"
-            )
+        self._check_own()
         for name, (low, high) in _BOUNDS.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -208,10 +204,34 @@ class HMPPOConfig(PPOConfig):
             self._dont_auto_sync_env_runner_states = bool(self.sample_ahead)
         if self.env is not None and not self._is_frozen:
             env = single_env(self)
-            self._set_modules(Team.of_env(env))
+            self._set_modules(
+                Team.of_env(env), state_size(env) if self.critic_input == "state" else None
+            )
             self.env_runner_cls = runner_class(self, env)
             env.close()
         super().validate()
+
+    def _check_own(self) -> None:
+        """Checks the settings that are HMPPO's alone."""
+        for name, known in _NAMES.items():
+            if getattr(self, name) not in known:
+                raise unknown_name(name, getattr(self, name), known)
+        if self.update == "sequential" and self._torch_grad_scaler_class is not None:
+            raise InputError(
+                "update = 'sequential': expected no _torch_grad_scaler_class: torch's scalers "
+                "refuse steps in which only some networks learn"
+            )
+        if isinstance(self.critic_input, str) and self.critic_input not in CRITIC_INPUTS:
+            raise unknown_name("critic_input", self.critic_input, CRITIC_INPUTS)
+        for name in ("entity_shared", "compiled", "mixed_precision"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")
+        if self.ratio == "entity" and not self.entity_shared:
+            raise InputError("ratio = 'entity': expected entity_shared = true, got false")
+        if self.case_head == "autoregressive" and not self.entity_shared:
+            raise InputError(
+                "case_head = 'autoregressive': expected entity_shared = true, got false"
+            )
 
     def _check_sample_ahead(self) -> None:
         if self.sample_ahead not in (0, 1):
@@ -243,10 +263,12 @@ class HMPPOConfig(PPOConfig):
 
     def critic_plan(self) -> CriticPlan:
         """The critics of a validated configuration."""
-        return CriticPlan(self.critic, self.team(), self.entity_shared)
+        team, size = self.team(), self._rl_module_spec.model_config.get("state_size")
+        return critic_plan(self, team, size)
 
-    def _set_modules(self, team: Team) -> None:
-        self._rl_module_spec = spec = module_spec(self, team, self._checked_networks())
+    def _set_modules(self, team: Team, state_size: int | None = None) -> None:
+        networks = self._checked_networks()
+        self._rl_module_spec = spec = module_spec(self, team, networks, state_size)
         self.policies = {
             module_id: PolicySpec(None, own.observation_space, own.action_space, {})
             for module_id, own in spec.rl_module_specs.items()
@@ -272,7 +294,7 @@ class HMPPOConfig(PPOConfig):
         pipeline = super().build_learner_connector(
             input_observation_space, input_action_space, device
         )
-        pipeline.append(EpisodesToTeamBatch(self.team()))
+        pipeline.append(EpisodesToTeamBatch(self.team(), self.critic_input == "state"))
         return pipeline
 
 

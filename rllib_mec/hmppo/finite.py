@@ -54,6 +54,12 @@ def check_rewards(rewards: Any, step: int) -> None:
         _raise_first("reward", values, step)
 
 
+def check_states(states: NDArray[np.float32], step: int) -> None:
+    """Checks the states (B, numbers) of environments in lockstep, see above."""
+    if not all_finite(states):
+        _raise_first("state", states, step)
+
+
 def check_single(what: str, value: Any, environment: int, step: int) -> None:
     """Checks an observation, or a reward, of one environment; what is no float is left alone."""
     values = np.asarray(value)
@@ -68,6 +74,8 @@ def check_batch(batch: TeamBatch) -> None:
         NotFiniteError: naming the column, the agent, and the row.
     """
     columns: dict[str, Any] = {"rewards": batch.rewards}
+    if batch.states is not None and batch.final_states is not None:
+        columns |= {"states": batch.states, "final_states": batch.final_states}
     for name in ("observations", "final_observations", "log_probs", "parameters"):
         for agent, values in getattr(batch, name).items():
             columns[f"{name} of {agent}"] = values

@@ -17,12 +17,14 @@ from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.team import Team
 
 
-def module_spec(config: Any, team: Team, networks: dict[str, Any]) -> MultiRLModuleSpec:
+def module_spec(
+    config: Any, team: Team, networks: dict[str, Any], state_size: int | None
+) -> MultiRLModuleSpec:
     """Returns the modules of a team.
 
     Args:
         config: an ``HMPPOConfig``. team: as the environment declares it.
-        networks: the checked ``model_config``.
+        networks: the checked ``model_config``. state_size: of the environment, if critics see it.
 
     Raises:
         InputError: the settings do not fit the team.
@@ -37,7 +39,7 @@ def module_spec(config: Any, team: Team, networks: dict[str, Any]) -> MultiRLMod
             "agents"
         )
     in_turn = choosing_in_turn(team) if config.case_head == "autoregressive" else []
-    plan = CriticPlan(config.critic, team, config.entity_shared)
+    plan = critic_plan(config, team, state_size)
     specs = {
         agent: RLModuleSpec(
             module_class=config.actor_class,
@@ -62,11 +64,17 @@ def module_spec(config: Any, team: Team, networks: dict[str, Any]) -> MultiRLMod
             ),
             action_space=gym.spaces.Discrete(1),
             model_config=networks
-            | ({"num_entities": None} if plan.is_by_member(critic_id) else {}),
+            | ({} if plan.takes_entities(critic_id) else {"num_entities": None}),
             learner_only=True,
         )
     return MultiRLModuleSpec(
         multi_rl_module_class=JointPolicy,
         rl_module_specs=specs,
-        model_config={"team": team.to_dict()},
+        model_config={"team": team.to_dict(), "state_size": state_size},
     )
+
+
+def critic_plan(config: Any, team: Team, state_size: int | None) -> CriticPlan:
+    """Returns which critics a team has."""
+    seen = None if isinstance(config.critic_input, str) else tuple(config.critic_input)
+    return CriticPlan(config.critic, team, config.entity_shared, seen, state_size)

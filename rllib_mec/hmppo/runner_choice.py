@@ -43,6 +43,10 @@ def runner_class(config: Any, env: Any) -> type:
         InputError: what is configured cannot be had together.
     """
     is_own = config.env_runner_cls not in _CHOSEN
+    if config.output is not None and config.critic_input == "state":
+        raise InputError(
+            "critic_input = 'state': expected no output with it, recordings hold no states"
+        )
     if config.output is not None and is_own:
         raise InputError(
             f"env_runner_cls = {config.env_runner_cls.__name__}: expected none with output, which "
@@ -54,15 +58,21 @@ def runner_class(config: Any, env: Any) -> type:
     if reason is None:
         return BatchedEnvRunner if config.output is None else RecordingBatchedEnvRunner
     if is_own:
-        _check_own(config.env_runner_cls, env)
+        _check_own(config, env)
         return config.env_runner_cls
     return EpisodeEnvRunner if config.output is None else RecordingEpisodeEnvRunner
 
 
-def _check_own(runner: type, env: Any) -> None:
-    """Refuses a runner of the user's that hands on observations which are no arrays."""
+def _check_own(config: Any, env: Any) -> None:
+    """Refuses a runner of the user's that does not do what the environment needs."""
+    runner = config.env_runner_cls
     if issubclass(runner, EpisodeEnvRunner):
         return
+    if config.critic_input == "state":
+        raise InputError(
+            f"env_runner_cls = {runner.__name__}: expected a subclass of EpisodeEnvRunner, which "
+            "keeps states, with critic_input = 'state'"
+        )
     for agent in env.possible_agents:
         space = env.get_observation_space(agent)
         if not isinstance(space, gym.spaces.Box):
@@ -80,6 +90,8 @@ def why_not_batched(config: Any, env: Any) -> str | None:
     """
     if not has_batched_form(env):
         return "the environment has no method batched(num_envs) of its own"
+    if config.critic_input == "state" and not callable(getattr(env.batched(1), "state", None)):
+        return "critic_input is 'state', and the environment's batches have no method state()"
     if config.env_runner_cls not in _CHOSEN:
         return "env_runner_cls is set"
     for name in ("env_to_module", "module_to_env", "learner"):

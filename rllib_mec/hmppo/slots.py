@@ -54,6 +54,37 @@ def filled(observation: Tensor, codes: Sequence[tuple[tuple[int, ...], Tensor]])
     return copy
 
 
+def decision_points(agents: tuple[str, ...], slots: Slots) -> dict[str, int]:
+    """Returns the index of the point at which each agent decides.
+
+    Points differ in which actions are known to anybody: point 0 knows none.
+    """
+    seen_agents = {agent for seen in slots.values() for agent in seen}
+    points, known = {}, 0
+    for index, agent in enumerate(agents):
+        if index and agents[index - 1] in seen_agents:
+            known += 1
+        points[agent] = known
+    return points
+
+
+def undecided(slots: Slots, points: Mapping[str, int], point: int) -> dict[str, list[int]]:
+    """Returns, for each observer, the positions of slots not yet decided at ``point``.
+
+    Args:
+        points: at which each agent decides.
+    """
+    return {
+        observer: sorted(
+            position
+            for agent, positions in seen.items()
+            if points[agent] >= point
+            for position in positions
+        )
+        for observer, seen in slots.items()
+    }
+
+
 @functools.cache
 def _indices(positions: tuple[int, ...]) -> Any:
     """Positions at regular steps as a slice, which is much faster to write to than a list."""

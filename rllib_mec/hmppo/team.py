@@ -16,7 +16,7 @@ from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.entities import check_entities
 from rllib_mec.hmppo.groups import Members, at_entries, joined_space, members_of
 from rllib_mec.hmppo.observation_codec import Floats, ObservationCodec
-from rllib_mec.hmppo.slots import Slots, check_slots, filled
+from rllib_mec.hmppo.slots import Slots, check_slots, decision_points, filled, undecided
 
 RATIOS = ("joint", "entity", "branch")
 """What has a probability ratio and a clip of its own.
@@ -275,30 +275,12 @@ class Team:
 
     @property
     def decision_points(self) -> dict[str, int]:
-        """Index of the point at which each agent decides.
-
-        Points differ in which actions are known to anybody: point 0 knows none.
-        """
-        seen_agents = {agent for seen in self.slots.values() for agent in seen}
-        points, known = {}, 0
-        for index, agent in enumerate(self.agents):
-            if index and self.agents[index - 1] in seen_agents:
-                known += 1
-            points[agent] = known
-        return points
+        """Index of the point at which each agent decides, see :func:`decision_points`."""
+        return decision_points(self.agents, self.slots)
 
     def undecided_slots(self, point: int) -> dict[str, list[int]]:
         """Returns, for each observer, the positions of slots not yet decided at ``point``."""
-        points = self.decision_points
-        return {
-            observer: sorted(
-                position
-                for agent, positions in seen.items()
-                if points[agent] >= point
-                for position in positions
-            )
-            for observer, seen in self.slots.items()
-        }
+        return undecided(self.slots, self.decision_points, point)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the spaces, as plain values (for a model_config)."""

@@ -39,6 +39,8 @@ class TeamBatch:
         agents that are not in it always were. Where one was not, its observation is zeros, and
         its action and all about it mean nothing.
     final_active: the same of the final observations, (S,) or (S, members).
+    states: of the environment before each row, (R, numbers), if critics see them; or None.
+    final_states: after each segment, (S, numbers), or None.
     """
 
     observations: Columns
@@ -51,6 +53,8 @@ class TeamBatch:
     terminated: NDArray[np.bool_]
     active: Columns = dataclasses.field(default_factory=dict)
     final_active: Columns = dataclasses.field(default_factory=dict)
+    states: Array | None = None
+    final_states: Array | None = None
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -72,6 +76,8 @@ class TeamBatch:
 
         def joined(name: str) -> Any:
             parts = [getattr(batch, name) for batch in batches]
+            if parts[0] is None:
+                return None
             if not isinstance(parts[0], dict):
                 return np.concatenate(parts)
             if name in ACTIVITY:
@@ -112,9 +118,16 @@ class TeamBatch:
             n: of_each_agent(getattr(self, n), lambda c: c[start:stop])
             for n in (*ROW_COLUMNS, "active")
         }
+        final_states = None
+        if self.states is not None and self.final_states is not None:
+            final_states = self.final_states[chosen]
+            if cut:
+                final_states[-1] = self.states[stop]
         return TeamBatch(
             **parts,
             final_active=final_active,
+            states=None if self.states is None else self.states[start:stop],
+            final_states=final_states,
             rewards=self.rewards[start:stop],
             lengths=lengths,
             final_observations=final,

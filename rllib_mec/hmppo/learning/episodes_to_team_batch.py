@@ -14,6 +14,7 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.groups import of_group
+from rllib_mec.hmppo.sampling.env_state import STATE_INFO
 from rllib_mec.hmppo.sampling.whole_steps import absent_rows
 from rllib_mec.hmppo.team import Team
 from rllib_mec.hmppo.team_batch import TeamBatch
@@ -29,9 +30,10 @@ class EpisodesToTeamBatch(ConnectorV2):
     of those, too, that are not there.
     """
 
-    def __init__(self, team: Team, **kwargs: Any) -> None:
+    def __init__(self, team: Team, with_states: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.team = team
+        self.with_states = with_states
 
     def __call__(
         self, *, episodes: Sequence[MultiAgentEpisode], batch: dict[str, Any], **kwargs: Any
@@ -43,6 +45,7 @@ class EpisodesToTeamBatch(ConnectorV2):
         def joined(name: str) -> dict[str, Floats]:
             return {a: np.concatenate([column[a][name] for column in columns]) for a in agents}
 
+        states = [self._states(episode) for episode in episodes if self.with_states]
         absent = [a for a in agents if not all(column[a]["active"].all() for column in columns)]
         observations = {
             a: np.concatenate([column[a]["observations"][:-1] for column in columns])
@@ -68,6 +71,8 @@ class EpisodesToTeamBatch(ConnectorV2):
                 final_active={
                     a: np.stack([column[a]["active"][-1] for column in columns]) for a in absent
                 },
+                states=np.concatenate([own[:-1] for own in states]) if states else None,
+                final_states=np.stack([own[-1] for own in states]) if states else None,
             )
         }
 
@@ -118,6 +123,11 @@ class EpisodesToTeamBatch(ConnectorV2):
             joined = of_group(torch.from_numpy(stacked), widths.get(name, [first.shape[-1]]))
             columns[name] = joined.numpy()
         return columns
+
+    def _states(self, episode: MultiAgentEpisode) -> Floats:
+        """The environment's, (steps + 1, S)."""
+        keeper = episode.agent_episodes[self.team.ids(self.team.agents[0])[0]]
+        return np.stack([info[STATE_INFO] for info in keeper.get_infos()])
 
     def _reward(self, episode: MultiAgentEpisode) -> Floats:
         """The team's, (steps,)."""

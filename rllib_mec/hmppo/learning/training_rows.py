@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rllib_mec.hmppo.learning.active_rows import ACTIVE
 from rllib_mec.hmppo.learning.advantages import lambda_returns, next_values, normalised
-from rllib_mec.hmppo.modules.critic import Critic
+from rllib_mec.hmppo.modules.critic import STATE, Critic
 from rllib_mec.hmppo.modules.observation_filter import filter_stacked
 from rllib_mec.hmppo.modules.stacked import Stacked
 from rllib_mec.hmppo.team import Team
@@ -49,6 +49,10 @@ def training_rows(
     observed = _filtered(networks, _stacked(learners, batches, "observations"))
     active = _active(learners, batches)
     observed = _as_seen(team, observed, actions, active)
+    if plan.state_size is not None:
+        observed[STATE] = torch.stack(
+            [_tensor(batch.states, own) for batch, own in zip(batches, learners, strict=True)]
+        )
     final = [_final_observations(*pair) for pair in zip(learners, batches, strict=True)]
 
     rows: ModuleRows = {}
@@ -115,7 +119,10 @@ def _final_observations(learner: Any, batch: TeamBatch) -> Observations:
         actions, _, _ = learner.module.act(
             final, explore=True, generator=learner.generator, active=active
         )
-    return _as_seen(team, learner.module.filtered(final), actions, active)
+    seen = _as_seen(team, learner.module.filtered(final), actions, active)
+    if learner.plan.state_size is not None:
+        seen[STATE] = _tensor(batch.final_states, learner)
+    return seen
 
 
 def _as_seen(

@@ -104,6 +104,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             [self._failures.seed(self._seed)],
             self._log_episodes,
             self._remake if self.config.restart_failed_sub_environments else None,
+            with_states=self.config.critic_input == "state",
         )
 
     def _log_episodes(

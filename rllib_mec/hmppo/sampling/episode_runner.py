@@ -14,6 +14,7 @@ from rllib_mec.hmppo.observation_codec import ObservationCodec, check_masks
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps
 from rllib_mec.hmppo.sampling.env_check import unchecked_masks
 from rllib_mec.hmppo.sampling.env_failures import EnvFailures
+from rllib_mec.hmppo.sampling.env_state import STATE_INFO, flat_state
 from rllib_mec.hmppo.sampling.whole_steps import WholeSteps, absent_steps
 from rllib_mec.hmppo.team import Team
 
@@ -45,6 +46,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
             flat = {agent: codec.flat_space for agent, codec in self._structured.items()}
             self.env.single_observation_space = gym.spaces.Dict(spaces | flat)
         self._whole = WholeSteps(team, self.num_envs)
+        self._keeper = team.ids(team.agents[0])[0] if self.config.critic_input == "state" else None
         self._steps = [0] * self.num_envs
         self._ended = [False] * self.num_envs
 
@@ -69,6 +71,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
                 results = self.env.step(self._whole.asked(actions))
             self._flatten(results[0])
             self._check_step(*results)
+            self._keep_states(results[4])
         except Exception as error:
             self._remake(error)
             return ENV_STEP_FAILURE
@@ -88,6 +91,7 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
                     _check(observed, {}, index, 0)
                     self._whole.begin(index, observed)
                     self._check_masks(observed, index, 0)
+                self._keep_states(infos)
             except Exception as error:
                 self._remake(error)
                 seed = self._seed  # the new ones have not had any
@@ -137,6 +141,14 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
         for agent, codec in self._structured.items():
             if codec.mask is not None and agent not in absent:
                 check_masks(codec, observed[agent][None], (agent,), step, environment)
+
+    def _keep_states(self, infos: Any) -> None:
+        """Puts the states of the environments into the infos of an agent."""
+        for index, env in enumerate(self.env.envs if self._keeper is not None else ()):
+            state = flat_state(env.unwrapped)
+            check_single("state", state, index, self._steps[index])
+            own = {**infos[index].get(self._keeper, {}), STATE_INFO: state}
+            infos[index] = {**infos[index], self._keeper: own}
 
     def _tell_module(self) -> None:
         if self._whole.any_absent:

@@ -42,6 +42,7 @@ class Recorder:
         parameters: dict[str, Tensor],
         rewards: Array,
         active: Activity | None = None,
+        states: Array | None = None,
     ) -> None:
         """Adds a step.
 
@@ -51,8 +52,9 @@ class Recorder:
             parameters: of the distributions that they were drawn from, (S, B, num_parameters).
             rewards: the team's, (S * B,).
             active: who was there, (S * B, members), of agents that may not be.
+            states: of the environments, (S * B, numbers), if critics see them.
         """
-        self._steps.append((observations, actions, parameters, rewards, active or {}))
+        self._steps.append((observations, actions, parameters, rewards, active or {}, states))
         self.steps += 1
 
     def end_piece(
@@ -60,12 +62,13 @@ class Recorder:
         final_observations: dict[str, Array],
         terminated: bool,
         final_active: Activity | None = None,
+        final_states: Array | None = None,
     ) -> None:
         """Closes the steps since the last call, with what was observed after them."""
         steps = len(self._steps)
         if not steps:
             return
-        observations, actions, parameters, rewards, active = zip(*self._steps, strict=True)
+        observations, actions, parameters, rewards, active, states = zip(*self._steps, strict=True)
         agents = self.team.agents
         observed = {a: self._rows([step[a] for step in observations]) for a in agents}
         acted = {a: _tensor_rows([step[a] for step in actions]) for a in agents}
@@ -82,6 +85,8 @@ class Recorder:
             for a in {a: None for step in active for a in step}
         }
         final_there = {a: self._grouped(own) for a, own in (final_active or {}).items()}
+        stated = None if states[0] is None else self._rows(states)
+        final_stated = None if final_states is None else self._grouped(final_states)
         num_envs = len(rewards[0]) // self.groups
         for group, pieces in enumerate(self._pieces):
             pieces.append(
@@ -98,6 +103,8 @@ class Recorder:
                     final_active={
                         a: self._activity(a, own[group]) for a, own in final_there.items()
                     },
+                    states=None if stated is None else stated[group],
+                    final_states=None if final_stated is None else final_stated[group],
                 )
             )
         self._steps = []

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rllib_mec.hmppo.finite import check_observations, check_rewards
+from rllib_mec.hmppo.finite import check_observations, check_rewards, check_states
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
 from rllib_mec.hmppo.observation_codec import check_masks
 from rllib_mec.hmppo.sampling.activity import Activity, activity_of, without_absent
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
+from rllib_mec.hmppo.sampling.env_state import flat_states
 from rllib_mec.hmppo.sampling.recorder import Recorder
 from rllib_mec.hmppo.team_batch import TeamBatch
 
@@ -36,6 +37,7 @@ class Sampler:
         remake: called when the environments have raised or given what is not finite, with the
             error and whether they have stepped since the last one; returns new ones and their
             seeds. None: the error goes on to the caller.
+        with_states: whether batches hold the states of the environments.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Sampler:
         seeds: Seeds,
         on_episodes: OnEpisodes,
         remake: Remake | None = None,
+        with_states: bool = False,
     ) -> None:
         self.policies = policies
         self.env = env
@@ -53,6 +56,8 @@ class Sampler:
         self._remake = remake
         self._observations: Any = None  # what the next actions answer; None before a reset
         self._active: Activity = {}  # who is there to answer, see Recorder.add
+        self._with_states = with_states
+        self._states: Any = None  # of the environments, with the observations
         self._has_stepped = False
 
     def sample(self, steps: int, episodes: int, explore: bool) -> tuple[list[TeamBatch], int, int]:
@@ -67,7 +72,7 @@ class Sampler:
             while recorder.steps < steps or ended < episodes:
                 ended += self._step(recorder, explore)
             if self._observations is not None:
-                recorder.end_piece(self._observations, False, self._active)
+                recorder.end_piece(self._observations, False, self._active, self._states)
             return recorder.batches(), recorder.steps, ended
 
     def drop_episodes(self) -> None:
@@ -79,7 +84,7 @@ class Sampler:
         if self._observations is None and not self._reset():
             return False
         team, groups = self.policies.team, len(self.policies)
-        observed, active = self._observations, self._active
+        observed, active, states = self._observations, self._active, self._states
         actions, parameters = self.policies.act(
             {a: torch.from_numpy(observed[a]).unflatten(0, (groups, -1)) for a in team.agents},
             explore=explore,
@@ -94,7 +99,7 @@ class Sampler:
             return False
         self._observations, rewards, terminated, truncated = stepped
         self._has_stepped = True
-        recorder.add(observed, actions, parameters, rewards, active)
+        recorder.add(observed, actions, parameters, rewards, active, states)
         self._returns += rewards
         self._steps += 1
         if not (terminated or truncated):
@@ -108,7 +113,7 @@ class Sampler:
                 for name, values in self.env.episode_metrics().items()
             },
         )
-        recorder.end_piece(self._observations, terminated, self._active)
+        recorder.end_piece(self._observations, terminated, self._active, self._states)
         self._observations = None
         return True
 
@@ -149,6 +154,9 @@ class Sampler:
             self._active = activity_of(self.policies.team, active_of())
             flat = without_absent(flat, self._active)
         check_observations(flat, observations, step)
+        if self._with_states:
+            self._states = flat_states(self.env)
+            check_states(self._states, step)
         return flat
 
     def _check_masks(self, flat: dict[str, Any], step: int) -> None:

@@ -67,6 +67,7 @@ class StackedTraining:
             batched(one_env, num_envs * len(self._all)),
             seeds,
             self._log_episodes,
+            with_states=self._config.critic_input == "state",
         )
 
     def train(self) -> dict[str, dict[str, Any]]:
