@@ -34,8 +34,12 @@ OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
 CRITIC_INPUTS = ("observations", "state")
 """What a central critic sees, if it is not the observations of some agents."""
 
+REWARDS = ("shared", "individual")
+"""Whose reward an agent learns from: the team's or its own."""
+
 _NAMES = {
     "critic": CRITICS,
+    "rewards": REWARDS,
     "update": UPDATES,
     "ratio": RATIOS,
     "case_head": CASE_HEADS,
@@ -71,6 +75,7 @@ class HMPPOConfig(PPOConfig):
 
     # Of the class, for configurations that were saved before there was a choice.
     critic_input: str | list[str] = "observations"
+    rewards: str = "shared"
 
     actor_class: type[Actor] = Actor
     model_defaults: dict[str, Any] = MODEL_DEFAULTS
@@ -112,6 +117,7 @@ class HMPPOConfig(PPOConfig):
         *,
         critic: str = NotProvided,
         critic_input: str | list[str] = NotProvided,
+        rewards: str = NotProvided,
         update: str = NotProvided,
         entity_shared: bool = NotProvided,
         ratio: str = NotProvided,
@@ -130,6 +136,9 @@ class HMPPOConfig(PPOConfig):
             critic_input: what a central critic sees: ``observations`` (default), all agents';
                 ``state``, what the environment's method ``state()`` returns (so that of its batched
                 form); or a list of the agents and groups whose observations it sees.
+            rewards: ``shared`` (default): all learn from the team's reward; ``individual`` (with
+                ``critic: separate``): each agent, or member of a group, from its own, which an
+                environment's batched form gives by a method ``rewards()``.
             update: ``simultaneous`` (default): all networks take each step together;
                 ``sequential``: agents learn one after the other, each weighting its advantages by
                 how the earlier ones have changed; see :mod:`rllib_mec.hmppo.learning.sequential`.
@@ -160,6 +169,7 @@ class HMPPOConfig(PPOConfig):
         own = {
             "critic": critic,
             "critic_input": critic_input,
+            "rewards": rewards,
             "update": update,
             "entity_shared": entity_shared,
             "ratio": ratio,
@@ -226,6 +236,10 @@ class HMPPOConfig(PPOConfig):
         for name in ("entity_shared", "compiled", "mixed_precision"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")
+        if self.rewards == "individual" and self.critic != "separate":
+            raise InputError(
+                f"rewards = 'individual': expected critic = 'separate', got {self.critic!r}"
+            )
         if self.ratio == "entity" and not self.entity_shared:
             raise InputError("ratio = 'entity': expected entity_shared = true, got false")
         if self.case_head == "autoregressive" and not self.entity_shared:
@@ -294,7 +308,8 @@ class HMPPOConfig(PPOConfig):
         pipeline = super().build_learner_connector(
             input_observation_space, input_action_space, device
         )
-        pipeline.append(EpisodesToTeamBatch(self.team(), self.critic_input == "state"))
+        individual = self.rewards == "individual"
+        pipeline.append(EpisodesToTeamBatch(self.team(), self.critic_input == "state", individual))
         return pipeline
 
 

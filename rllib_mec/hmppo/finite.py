@@ -74,6 +74,7 @@ def check_batch(batch: TeamBatch) -> None:
         NotFiniteError: naming the column, the agent, and the row.
     """
     columns: dict[str, Any] = {"rewards": batch.rewards}
+    columns |= {f"rewards of {agent}": own for agent, own in batch.agent_rewards.items()}
     if batch.states is not None and batch.final_states is not None:
         columns |= {"states": batch.states, "final_states": batch.final_states}
     for name in ("observations", "final_observations", "log_probs", "parameters"):

@@ -43,10 +43,11 @@ def runner_class(config: Any, env: Any) -> type:
         InputError: what is configured cannot be had together.
     """
     is_own = config.env_runner_cls not in _CHOSEN
-    if config.output is not None and config.critic_input == "state":
-        raise InputError(
-            "critic_input = 'state': expected no output with it, recordings hold no states"
-        )
+    for name, value in (("critic_input", "state"), ("rewards", "individual")):
+        if config.output is not None and getattr(config, name) == value:
+            raise InputError(
+                f"{name} = {value!r}: expected no output, recordings lack what is learned from then"
+            )
     if config.output is not None and is_own:
         raise InputError(
             f"env_runner_cls = {config.env_runner_cls.__name__}: expected none with output, which "
@@ -90,8 +91,10 @@ def why_not_batched(config: Any, env: Any) -> str | None:
     """
     if not has_batched_form(env):
         return "the environment has no method batched(num_envs) of its own"
-    if config.critic_input == "state" and not callable(getattr(env.batched(1), "state", None)):
-        return "critic_input is 'state', and the environment's batches have no method state()"
+    needed = {"state": config.critic_input == "state", "rewards": config.rewards == "individual"}
+    for method in (name for name, is_needed in needed.items() if is_needed):
+        if not callable(getattr(env.batched(1), method, None)):
+            return f"the environment's batches have no method {method}(), which is needed"
     if config.env_runner_cls not in _CHOSEN:
         return "env_runner_cls is set"
     for name in ("env_to_module", "module_to_env", "learner"):

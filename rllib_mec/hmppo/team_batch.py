@@ -41,6 +41,8 @@ class TeamBatch:
     final_active: the same of the final observations, (S,) or (S, members).
     states: of the environment before each row, (R, numbers), if critics see them; or None.
     final_states: after each segment, (S, numbers), or None.
+    agent_rewards: what each agent itself was given, (R,), of groups (R, members), if agents learn
+        from that; or empty.
     """
 
     observations: Columns
@@ -55,6 +57,7 @@ class TeamBatch:
     final_active: Columns = dataclasses.field(default_factory=dict)
     states: Array | None = None
     final_states: Array | None = None
+    agent_rewards: Columns = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -116,7 +119,7 @@ class TeamBatch:
                 column[-1] = True if there is None else there[stop]
         parts = {
             n: of_each_agent(getattr(self, n), lambda c: c[start:stop])
-            for n in (*ROW_COLUMNS, "active")
+            for n in (*ROW_COLUMNS, "active", "agent_rewards")
         }
         final_states = None
         if self.states is not None and self.final_states is not None:

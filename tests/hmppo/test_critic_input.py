@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused(env, training, message):
 
 def test_recordings_hold_no_states(tmp_path):
     config = toy_config(Watched, critic_input="state").offline_data(output=str(tmp_path))
-    with pytest.raises(InputError, match="expected no output with it"):
+    with pytest.raises(InputError, match=r"critic_input = 'state': expected no output"):
         config.validate()
 
 

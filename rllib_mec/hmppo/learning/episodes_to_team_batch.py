@@ -30,10 +30,13 @@ class EpisodesToTeamBatch(ConnectorV2):
     of those, too, that are not there.
     """
 
-    def __init__(self, team: Team, with_states: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, team: Team, with_states: bool = False, individual: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.team = team
         self.with_states = with_states
+        self.individual = individual
 
     def __call__(
         self, *, episodes: Sequence[MultiAgentEpisode], batch: dict[str, Any], **kwargs: Any
@@ -73,6 +76,11 @@ class EpisodesToTeamBatch(ConnectorV2):
                 },
                 states=np.concatenate([own[:-1] for own in states]) if states else None,
                 final_states=np.stack([own[-1] for own in states]) if states else None,
+                agent_rewards={
+                    a: np.concatenate([self._of_agent(a, episode) for episode in episodes])
+                    for a in agents
+                    if self.individual
+                },
             )
         }
 
@@ -128,6 +136,12 @@ class EpisodesToTeamBatch(ConnectorV2):
         """The environment's, (steps + 1, S)."""
         keeper = episode.agent_episodes[self.team.ids(self.team.agents[0])[0]]
         return np.stack([info[STATE_INFO] for info in keeper.get_infos()])
+
+    def _of_agent(self, agent: str, episode: MultiAgentEpisode) -> Floats:
+        """What an agent itself was given, (steps,), or each member of a group, (steps, members)."""
+        own = [episode.agent_episodes[one].get_rewards() for one in self.team.ids(agent)]
+        rewards = np.stack(own, axis=-1).astype(np.float32)
+        return rewards if agent in self.team.members else rewards[:, 0]
 
     def _reward(self, episode: MultiAgentEpisode) -> Floats:
         """The team's, (steps,)."""

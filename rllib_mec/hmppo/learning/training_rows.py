@@ -64,7 +64,13 @@ def training_rows(
             plan.state_values(critic.compute_values({Columns.OBS: plan.inputs(critic_id, own)}))
             for critic, own in zip(critics, final, strict=True)
         ]
-        returns = _returns(learners, batches, plan.state_values(values), final_values)
+        returns = _returns(
+            learners,
+            batches,
+            plan.state_values(values),
+            final_values,
+            _agent_rewards(learners, batches, agents),
+        )
         if learners[0].should_module_be_updated(critic_id):
             for critic, own in zip(critics, returns, strict=True):
                 critic.track(own)
@@ -155,8 +161,9 @@ def _returns(
     batches: Sequence[TeamBatch],
     values: Tensor,
     final_values: Sequence[Tensor],
+    own_rewards: Tensor | None,
 ) -> Tensor:
-    """Lambda-returns of states with values (S, R, …).
+    """Lambda-returns of states with values (S, R, …), of the team's rewards or others (S * R, …).
 
     The learners' segments one behind the other are as many segments.
     """
@@ -167,6 +174,7 @@ def _returns(
         for name in ("rewards", "lengths", "terminated")
     )
     rewards, lengths, terminated = columns
+    rewards = rewards if own_rewards is None else own_rewards
     following = next_values(
         values.flatten(0, 1), lengths, torch.cat(list(final_values)), terminated
     )
@@ -196,6 +204,20 @@ def _stacked(learners: Sequence[Any], batches: Sequence[TeamBatch], name: str) -
         ]
         stacked[agent] = parts[0][None] if len(parts) == 1 else torch.stack(parts)
     return stacked
+
+
+def _agent_rewards(
+    learners: Sequence[Any], batches: Sequence[TeamBatch], agents: Sequence[str]
+) -> Tensor | None:
+    """What a critic's agent was given itself, (S * R, members), if agents learn from that."""
+    if not batches[0].agent_rewards:
+        return None
+    [agent] = agents  # the configuration has seen to it
+    own = [
+        _tensor(batch.agent_rewards[agent].reshape(len(batch), -1), learner)
+        for batch, learner in zip(batches, learners, strict=True)
+    ]
+    return torch.cat(own)
 
 
 def _active(learners: Sequence[Any], batches: Sequence[TeamBatch]) -> Observations:

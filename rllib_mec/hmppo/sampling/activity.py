@@ -32,6 +32,15 @@ def without_absent(flat: Mapping[str, Any], active: Activity) -> dict[str, Any]:
     return blanked
 
 
+def agent_rewards_of(team: Team, env: Any) -> dict[str, NDArray[np.float32]]:
+    """Returns what each agent was given in the last step of a batch, (B,) or (B, members)."""
+    given, rewards = env.rewards(), {}
+    for agent in team.agents:
+        shape = (env.num_envs, team.num_members(agent)) if agent in team.members else (-1,)
+        rewards[agent] = np.array(given[agent], np.float32).reshape(shape)
+    return rewards
+
+
 def absent_of(team: Team, batch: TeamBatch) -> dict[str, int]:
     """Returns how many steps of a batch each of the environment's agents was not there in."""
     counts: dict[str, int] = {}

@@ -32,6 +32,10 @@ class BatchedEnv(Protocol):
     Where agents are not always there, a method ``active()`` says who is, at what was observed
     last: ``{agent: (B,) bool}``, of groups ``(B, members)``. What others observe may be anything in
     their space, and their actions mean nothing; agents that it does not name are there.
+
+    Where they are asked for, a method ``state()`` gives the environments' states, (B, …), and a
+    method ``rewards()`` what each agent itself was given in the last step, ``{agent: (B,)}``, of
+    groups ``(B, members)``.
     """
 
     num_envs: int

@@ -105,6 +105,7 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             self._log_episodes,
             self._remake if self.config.restart_failed_sub_environments else None,
             with_states=self.config.critic_input == "state",
+            individual=self.config.rewards == "individual",
         )
 
     def _log_episodes(

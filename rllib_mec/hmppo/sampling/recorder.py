@@ -43,6 +43,7 @@ class Recorder:
         rewards: Array,
         active: Activity | None = None,
         states: Array | None = None,
+        agent_rewards: dict[str, Array] | None = None,
     ) -> None:
         """Adds a step.
 
@@ -53,8 +54,12 @@ class Recorder:
             rewards: the team's, (S * B,).
             active: who was there, (S * B, members), of agents that may not be.
             states: of the environments, (S * B, numbers), if critics see them.
+            agent_rewards: what each agent was given, (S * B,) or (S * B, members), if it learns
+                from that.
         """
-        self._steps.append((observations, actions, parameters, rewards, active or {}, states))
+        self._steps.append(
+            (observations, actions, parameters, rewards, active or {}, states, agent_rewards or {})
+        )
         self.steps += 1
 
     def end_piece(
@@ -68,7 +73,9 @@ class Recorder:
         steps = len(self._steps)
         if not steps:
             return
-        observations, actions, parameters, rewards, active, states = zip(*self._steps, strict=True)
+        observations, actions, parameters, rewards, active, states, given = zip(
+            *self._steps, strict=True
+        )
         agents = self.team.agents
         observed = {a: self._rows([step[a] for step in observations]) for a in agents}
         acted = {a: _tensor_rows([step[a] for step in actions]) for a in agents}
@@ -85,6 +92,9 @@ class Recorder:
             for a in {a: None for step in active for a in step}
         }
         final_there = {a: self._grouped(own) for a, own in (final_active or {}).items()}
+        own_rewards = {
+            a: self._rows([step[a] for step in given]).astype(np.float32) for a in given[0]
+        }
         stated = None if states[0] is None else self._rows(states)
         final_stated = None if final_states is None else self._grouped(final_states)
         num_envs = len(rewards[0]) // self.groups
@@ -105,6 +115,7 @@ class Recorder:
                     },
                     states=None if stated is None else stated[group],
                     final_states=None if final_stated is None else final_stated[group],
+                    agent_rewards={a: own[group] for a, own in own_rewards.items()},
                 )
             )
         self._steps = []

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from rllib_mec.hmppo.finite import check_observations, check_rewards, check_states
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
 from rllib_mec.hmppo.observation_codec import check_masks
-from rllib_mec.hmppo.sampling.activity import Activity, activity_of, without_absent
+from rllib_mec.hmppo.sampling.activity import (
+    Activity,
+    activity_of,
+    agent_rewards_of,
+    without_absent,
+)
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 from rllib_mec.hmppo.sampling.env_state import flat_states
 from rllib_mec.hmppo.sampling.recorder import Recorder
@@ -38,6 +43,7 @@ class Sampler:
             error and whether they have stepped since the last one; returns new ones and their
             seeds. None: the error goes on to the caller.
         with_states: whether batches hold the states of the environments.
+        individual: whether they hold what each agent was given.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class Sampler:
         on_episodes: OnEpisodes,
         remake: Remake | None = None,
         with_states: bool = False,
+        individual: bool = False,
     ) -> None:
         self.policies = policies
         self.env = env
@@ -57,6 +64,7 @@ class Sampler:
         self._observations: Any = None  # what the next actions answer; None before a reset
         self._active: Activity = {}  # who is there to answer, see Recorder.add
         self._with_states = with_states
+        self._individual = individual
         self._states: Any = None  # of the environments, with the observations
         self._has_stepped = False
 
@@ -99,7 +107,8 @@ class Sampler:
             return False
         self._observations, rewards, terminated, truncated = stepped
         self._has_stepped = True
-        recorder.add(observed, actions, parameters, rewards, active, states)
+        given = agent_rewards_of(team, self.env) if self._individual else None
+        recorder.add(observed, actions, parameters, rewards, active, states, given)
         self._returns += rewards
         self._steps += 1
         if not (terminated or truncated):

@@ -68,6 +68,7 @@ class StackedTraining:
             seeds,
             self._log_episodes,
             with_states=self._config.critic_input == "state",
+            individual=self._config.rewards == "individual",
         )
 
     def train(self) -> dict[str, dict[str, Any]]:
