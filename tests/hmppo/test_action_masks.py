@@ -9,15 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from learners import assert_same, batch_for, build, update
-from toy_masks import ACTIONS, OBSERVATIONS, BatchableLocks, Locks, bits
+from toy_masks import ACTIONS, OBSERVATIONS, BatchableLocks, BatchedLocks, Locks, bits, some
 from toy_teams import box, toy_config
 
+from rllib_mec.baselines.policies import make_policy
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo import Team
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.action_mask import ActionMask, NothingAllowedError
 from rllib_mec.hmppo.distributions import ActionDistribution
 from rllib_mec.hmppo.modules.actor import Actor
+from rllib_mec.hmppo.sampling.batched_env import BatchOfOne
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
 from rllib_mec.hmppo.sampling.episode_runner import EpisodeEnvRunner
 
@@ -333,6 +335,58 @@ def test_members_have_a_mask_each():
     assert team.num_features("doors") == 4
 
 
+class Rack(Locks):
+    """Three entities with three choices each, of which some are allowed."""
+
+    num_entities = 3
+    entity_order = {"rack": 1}  # noqa: RUF012
+
+    def __init__(self, env_config=None):
+        super().__init__(env_config)
+        self.agents = self.possible_agents = ["rack", "free"]
+        rack = gym.spaces.Dict({"action_mask": bits(3, 3), "observations": box(6)})
+        self.observation_spaces = {"rack": rack, "free": box(9)}
+        self.action_spaces = {
+            "rack": gym.spaces.MultiDiscrete([3] * 3),
+            "free": gym.spaces.MultiBinary(3),
+        }
+
+    def observe(self):
+        draw = self.random
+        self.mask = np.stack([some(draw, 3) for _ in range(3)])
+        seen = draw.normal(size=6).astype(np.float32)
+        free = draw.normal(size=9).astype(np.float32)
+        return {"rack": {"action_mask": self.mask, "observations": seen}, "free": free}
+
+    def step(self, action_dict):
+        assert all(self.mask[i, k] for i, k in enumerate(action_dict["rack"]))
+        self.steps += 1
+        done = {"__all__": self.steps == self.num_steps}
+        reward = float(action_dict["rack"].sum())
+        return self.observe(), dict.fromkeys(action_dict, reward), {"__all__": False}, done, {}
+
+
+@pytest.mark.parametrize(
+    "training",
+    [{}, {"ratio": "entity"}, {"case_head": "autoregressive"}],
+    ids=["shared", "entity", "autoregressive"],
+)
+def test_entities_keep_to_their_masks_and_learn_as_by_autograd(training):
+    config = toy_config(Rack, entity_shared=True, entropy_coeff=0.01, **training)
+    config.env_runners(observation_filter="MeanStdFilter", num_envs_per_env_runner=2)
+    ours, theirs = build(config), build(config, by_autograd=True)
+    batch = masked_batch(ours)
+    update(ours, batch)
+    update(theirs, batch)
+    assert_same(ours, theirs)
+    assert ours.module["rack"].unwrapped().filter.mean.shape == (2,)
+    validated = config.copy(copy_frozen=False)
+    validated.validate()
+    runner = validated.env_runner_cls(config=validated)
+    for explore in (True, False):
+        assert runner.sample(num_timesteps=20, explore=explore)
+
+
 def runner_of(env, batched=None, **env_config):
     config = toy_config(env, env_config).env_runners(num_envs_per_env_runner=2)
     config.training(batched=batched)
@@ -359,6 +413,22 @@ def test_a_mask_that_allows_nothing_is_named_with_the_step(env, step):
     message = rf"^action_mask of bolts allows nothing \(environment 0, step {step}\): expected"
     with pytest.raises(NothingAllowedError, match=message):
         runner.sample(num_timesteps=30)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_random_actions_are_allowed_ones(batched):
+    """The environments assert it; where all keys are allowed, all are taken."""
+    env = BatchedLocks([Locks() for _ in range(8)]) if batched else BatchOfOne(Locks())
+    policy = make_policy("random", env, np.random.SeedSequence(3))
+    observations, taken = env.reset(0), []
+    for _ in range(60):
+        for _ in range(6):
+            actions = policy.act(env, observations)
+            free = observations["key"]["action_mask"].sum(axis=1) == 4
+            taken += actions["key"][free].tolist()
+            observations, *_ = env.step(actions)
+        observations = env.reset()
+    assert set(taken) == {1, 2, 3, 4}
 
 
 def test_which_entries_are_left_without_a_choice():

@@ -64,6 +64,11 @@ def test_a_game_of_turns_with_masks_trains_and_is_scored(build, tmp_path):
             np.testing.assert_array_equal(values, theirs[module_id][name])
 
 
+def test_random_play_keeps_to_the_masks():
+    scores = evaluate("random", TICTACTOE, {}, 20, 0)["reward"]
+    assert scores.tolist() == [0] * 20
+
+
 def test_a_parallel_game_of_discrete_observations_trains(build):
     algorithm = build(config_of("pettingzoo:pettingzoo.classic.rps_v2"))
     for _ in range(2):
