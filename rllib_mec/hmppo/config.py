@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import NotProvided
@@ -11,60 +10,28 @@ from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.policy.policy import PolicySpec
 from typing_extensions import Self
 
-from rllib_mec.errors import InputError, unknown_name
+from rllib_mec.hmppo.config_checks import check_sample_ahead, check_settings
 from rllib_mec.hmppo.groups import ModuleOfMember
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
-from rllib_mec.hmppo.learning.sequential import UPDATES
 from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS, checked_networks
 from rllib_mec.hmppo.module_specs import critic_plan, module_spec
 from rllib_mec.hmppo.modules.actor import Actor
-from rllib_mec.hmppo.modules.autoregressive import CASE_HEADS
-from rllib_mec.hmppo.modules.critic import CRITICS, CriticPlan
+from rllib_mec.hmppo.modules.critic import CriticPlan
 from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
 from rllib_mec.hmppo.sampling.env_state import state_size
 from rllib_mec.hmppo.sampling.order_members import order_members
-from rllib_mec.hmppo.team import RATIOS, Team
-
-OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
-"""RLlib's names, see :class:`~rllib_mec.hmppo.modules.observation_filter.ObservationFilter`."""
-
-CRITIC_INPUTS = ("observations", "state")
-"""What a central critic sees, if it is not the observations of some agents."""
-
-REWARDS = ("shared", "individual")
-"""Whose reward an agent learns from: the team's or its own."""
-
-_NAMES = {
-    "critic": CRITICS,
-    "rewards": REWARDS,
-    "update": UPDATES,
-    "ratio": RATIOS,
-    "case_head": CASE_HEADS,
-    "observation_filter": OBSERVATION_FILTERS,
-}
-"""Settings that are one of some names."""
-
-_BOUNDS = {
-    "gamma": (0.0, 1.0),
-    "lambda_": (0.0, 1.0),
-    "clip_param": (0.0, math.inf),
-    "grad_clip": (0.0, math.inf),
-    "vf_loss_coeff": (0.0, math.inf),
-    "num_epochs": (1, math.inf),
-}
-"""Settings whose values RLlib does not check, and where they make sense."""
+from rllib_mec.hmppo.team import Team
 
 
 class HMPPOConfig(PPOConfig):
     """Configures HMPPO: PPO for a team of agents that share a reward, with a centralised critic.
 
     It trains any cooperative ``MultiAgentEnv``; see :class:`~rllib_mec.hmppo.team.Team` for what an
-    environment may declare. Policies are made
-    from the environment, one actor for each agent under the agent's own id, and one for each group
-    of agents under the group's name.
+    environment may declare. Policies are made from the environment, one actor for each agent under
+    the agent's own id, and one for each group of agents under the group's name.
 
     What PPO's settings mean here: ``vf_clip_param``, ``use_critic`` and ``use_gae`` have no effect
     (value targets are normalised instead of clipped); ``grad_clip`` applies to each actor and
@@ -199,16 +166,12 @@ class HMPPOConfig(PPOConfig):
         return self
 
     def validate(self) -> None:
-        self._check_own()
-        for name, (low, high) in _BOUNDS.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
+        check_settings(self)
         if not self._is_frozen:
             # Evaluation has a copy of the training's settings.
             self.output = None if self.in_evaluation else output_settings.absolute(self.output)
         output_settings.check(self)
-        self._check_sample_ahead()
+        check_sample_ahead(self)
         if not self._is_frozen:
             # Of sampling ahead this is a part of its own; see HMPPO.
             self._dont_auto_sync_env_runner_states = bool(self.sample_ahead)
@@ -220,49 +183,6 @@ class HMPPOConfig(PPOConfig):
             self.env_runner_cls = runner_class(self, env)
             env.close()
         super().validate()
-
-    def _check_own(self) -> None:
-        """Checks the settings that are HMPPO's alone."""
-        for name, known in _NAMES.items():
-            if getattr(self, name) not in known:
-                raise unknown_name(name, getattr(self, name), known)
-        if self.update == "sequential" and self._torch_grad_scaler_class is not None:
-            raise InputError(
-                "update = 'sequential': expected no _torch_grad_scaler_class: torch's scalers "
-                "refuse steps in which only some networks learn"
-            )
-        if isinstance(self.critic_input, str) and self.critic_input not in CRITIC_INPUTS:
-            raise unknown_name("critic_input", self.critic_input, CRITIC_INPUTS)
-        for name in ("entity_shared", "compiled", "mixed_precision"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")
-        if self.rewards == "individual" and self.critic != "separate":
-            raise InputError(
-                f"rewards = 'individual': expected critic = 'separate', got {self.critic!r}"
-            )
-        if self.ratio == "entity" and not self.entity_shared:
-            raise InputError("ratio = 'entity': expected entity_shared = true, got false")
-        if self.case_head == "autoregressive" and not self.entity_shared:
-            raise InputError(
-                "case_head = 'autoregressive': expected entity_shared = true, got false"
-            )
-
-    def _check_sample_ahead(self) -> None:
-        if self.sample_ahead not in (0, 1):
-            raise InputError(f"sample_ahead = {self.sample_ahead!r}: expected 0 or 1")
-        if not self.sample_ahead or self.in_evaluation:
-            return
-        if not self.num_env_runners:
-            raise InputError(
-                "sample_ahead = 1: expected num_env_runners >= 1, got 0: without remote runners, "
-                "sampling and learning share one process"
-            )
-        in_flight = self.max_requests_in_flight_per_env_runner
-        if in_flight != 1:
-            raise InputError(
-                "sample_ahead = 1: expected max_requests_in_flight_per_env_runner = 1, "
-                f"got {in_flight!r}"
-            )
 
     def team(self) -> Team:
         """The team of a validated configuration."""

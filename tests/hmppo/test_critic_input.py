@@ -130,6 +130,11 @@ def test_one_value_of_a_state_serves_all_points():
     [
         (CopyEnv, {"critic_input": "states"}, "unknown critic_input 'states': did you mean"),
         (CopyEnv, {"critic_input": ["leder"]}, "unknown agent in critic_input 'leder': did you"),
+        (
+            CopyEnv,
+            {"critic_input": 3},
+            "critic_input = 3: expected one of observations",
+        ),
         (CopyEnv, {"critic_input": []}, r"critic_input = \[\]: expected one agent or more"),
         (CopyEnv, {"critic_input": ["tail", "tail"]}, "expected one agent or more, each once"),
         (CopyEnv, {"critic_input": "state"}, r"a method state\(\), CopyEnv has none"),

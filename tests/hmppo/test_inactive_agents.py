@@ -316,6 +316,21 @@ def test_advantages_are_normalised_over_those_who_were_there():
     assert (normalised(advantages, torch.zeros(2, 50)) == 0).all()
 
 
+@pytest.mark.parametrize("critic", ["decision_point", "separate"])
+def test_what_is_learned_from_has_mean_0_and_deviation_1(critic):
+    """Over the rows in which an agent, or with a critic of its own a member, was there."""
+    learner = build(relay_config(critic=critic))
+    rows = learner.stacked_update.rows([relay_batch(learner)])
+    for agent in ("walker", "guest", "twins"):
+        advantages, active = rows[agent][Postprocessing.ADVANTAGES], rows[agent][ACTIVE]
+        if advantages.shape != active.shape:
+            active = active.amax(dim=-1, keepdim=True)
+        own = advantages[active > 0]
+        assert 10 < len(own) < active.numel()
+        assert own.mean().abs() < 1e-5
+        assert (own.std(correction=0) - 1).abs() < 1e-4
+
+
 @pytest.mark.parametrize("training", TRAINING)
 def test_saying_that_all_are_there_changes_nothing(training):
     ours, theirs = build(relay_config(**training)), build(relay_config(**training))

@@ -70,10 +70,7 @@ class JointPolicy(MultiRLModule):
                 agent: draw_noise(team.codecs[agent], rows, generator or self.generator).to(device)
                 for agent in team.agents
             }
-        observed = self.filtered(flat)
-        if active:
-            observed = team.blanked(observed, active)
-        actions, parameters = decide(team, self._decide, observed, noise, active)
+        actions, parameters = decide(team, self._decide, self.filtered(flat), noise, active)
         log_probs = {
             agent: ActionDistribution(team.codecs[agent], parameters[agent]).log_probs(own)
             for agent, own in actions.items()

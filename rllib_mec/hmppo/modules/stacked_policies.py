@@ -68,8 +68,6 @@ class StackedPolicies:
             agent: filter_stacked([actor.filter for actor in self._actors[agent].modules], observed)
             for agent, observed in observations.items()
         }
-        if active:
-            filtered = self.team.blanked(filtered, active)
         noise = self._noise(observations[self.team.agents[0]].shape[1]) if explore else None
         return decide(self.team, self._decide, filtered, noise, active)
 

@@ -3,6 +3,7 @@
 RLlib's episodes keep each agent's own steps, and of an agent that is not there for a while they
 put together what belongs to different steps of the team. So here an agent that is not there is
 given an observation of NaN, which networks never see, and no reward; its action goes nowhere.
+Callbacks and connectors of the user's do see that NaN.
 
 An agent is there if the environment shows it something and does not call it terminated or
 truncated in the same step. What such an agent is given is the team's all the same. An episode ends
