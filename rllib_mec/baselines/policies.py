@@ -25,9 +25,11 @@ from rllib_mec.baselines.fedpeat import (
     FedPEATPolicy,
     FedPEATServerAlone,
 )
+from rllib_mec.baselines.masked import keep_to_masks
 from rllib_mec.envs import BatchedMECEnv
 from rllib_mec.envs.fedpeat import BatchedFedPEATEnv
 from rllib_mec.errors import InputError, unknown_name
+from rllib_mec.hmppo.action_mask import MASK
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 from rllib_mec.system import Scenario, Simulator
 from rllib_mec.system.emulator import highest_useful_retention
@@ -44,9 +46,10 @@ class Policy(Protocol):
 
 
 class Random:
-    """Uniformly random actions."""
+    """Uniformly random actions, of those that masks allow."""
 
     def __init__(self, env: BatchedEnv, seed: np.random.SeedSequence) -> None:
+        self._random = np.random.default_rng(seed)
         self._spaces = {
             agent: gym.vector.utils.batch_space(space, env.num_envs)
             for agent, space in env.action_spaces.items()
@@ -57,7 +60,12 @@ class Random:
             space.seed(int(stream))
 
     def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
-        return {agent: space.sample() for agent, space in self._spaces.items()}
+        actions = {agent: space.sample() for agent, space in self._spaces.items()}
+        for agent, observed in observations.items():
+            if isinstance(observed, Mapping) and MASK in observed:
+                space = env.action_spaces[agent]
+                keep_to_masks(actions[agent], space, observed[MASK], agent, self._random)
+        return actions
 
 
 class _SystemPolicy(abc.ABC):

@@ -5,7 +5,8 @@
 ``CartPole-v1``                           a Gymnasium id; ``module:Id-v0`` imports the module first
 ``package.module:Class``                  a class or function that is called with the env_config
 ``package.module.Class``                  the same
-``pettingzoo:mpe2.simple_spread_v3``      a module with ``parallel_env(**env_config)``
+``pettingzoo:mpe2.simple_spread_v3``      a module with ``parallel_env(**env_config)``, or else with
+                                          ``env(**env_config)``, whose agents take turns
 ========================================  =========================================================
 """
 
@@ -218,12 +219,21 @@ def gymnasium_ids() -> Mapping[str, Any]:
 
 
 def _pettingzoo(module: str) -> Callable[[Mapping[str, Any]], Any]:
-    parallel_env = import_attribute(f"{module}:parallel_env")
+    found = import_module(module, f"{module}:parallel_env")
+    turns = hasattr(found, "env") and not hasattr(found, "parallel_env")
+    make_env = import_attribute(f"{module}:{'env' if turns else 'parallel_env'}")
 
     def make(env_config: Mapping[str, Any]) -> Any:
-        from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
+        from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv, PettingZooEnv
 
-        return ParallelPettingZooEnv(parallel_env(**env_config))
+        env = make_env(**env_config)
+        wrapped = (PettingZooEnv if turns else ParallelPettingZooEnv)(env)
+        # RLlib takes those that are there at first, in an order that differs between processes.
+        agents = list(env.possible_agents)
+        wrapped.possible_agents, wrapped.agents = agents, list(agents)
+        wrapped.observation_spaces = {agent: env.observation_space(agent) for agent in agents}
+        wrapped.action_spaces = {agent: env.action_space(agent) for agent in agents}
+        return wrapped
 
     return make
 

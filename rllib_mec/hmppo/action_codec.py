@@ -27,13 +27,17 @@ import torch
 from torch import Tensor
 
 from rllib_mec.errors import InputError
+from rllib_mec.hmppo.space_leaves import Path, leaf_of, leaves_of
 
 BINARY, CATEGORICAL, CONTINUOUS = "binary", "categorical", "continuous"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leaf:
-    """One simple space: ``size`` entries, each a coin, a choice or a number."""
+    """One simple space: ``size`` entries, each a coin, a choice or a number.
+
+    masked: whether some of the choices may be forbidden, see :mod:`rllib_mec.hmppo.action_mask`.
+    """
 
     kind: str
     size: int
@@ -41,6 +45,12 @@ class Leaf:
     start: tuple[int, ...]
     shape: tuple[int, ...]
     dtype: str
+    masked: bool = False
+
+    @property
+    def num_choices(self) -> int:
+        """Entries of a mask: two for each coin, one for each choice, none for numbers."""
+        return sum(self.choices)
 
     @property
     def num_logits(self) -> int:
@@ -62,22 +72,30 @@ class ActionCodec:
         code_size: entries of what other agents see of an action, see :meth:`code`.
         parts: how many parts an action has, see above.
         branches: whether these are its entries.
+        num_choices: entries of a mask of its choices.
+        paths: where in the space the leaves are.
     """
 
     def __init__(
-        self, space: gym.Space, agent: str = "agent", parts: int = 1, branches: bool = False
+        self,
+        space: gym.Space,
+        agent: str = "agent",
+        parts: int = 1,
+        branches: bool = False,
+        masked: bool = False,
     ) -> None:
         self.space = space
         self.branches = branches
-        self._paths: list[tuple[Any, ...]] = []
+        self.paths: list[Path] = []
         leaves: list[Leaf] = []
-        for path, leaf_space in _walk(space):
-            self._paths.append(path)
-            leaves.append(_leaf(leaf_space, agent))
+        for path, leaf_space in leaves_of(space):
+            self.paths.append(path)
+            leaves.append(dataclasses.replace(_leaf(leaf_space, agent), masked=masked))
         self.leaves = tuple(leaves)
         self.size = sum(leaf.size for leaf in leaves)
         self.num_logits = sum(leaf.num_logits for leaf in leaves)
         self.num_parameters = sum(leaf.num_parameters for leaf in leaves)
+        self.num_choices = sum(leaf.num_choices for leaf in leaves)
         self.code_size = self.num_logits
         self.parts = self.size if branches else parts
         for leaf in leaves if not branches else ():
@@ -89,10 +107,8 @@ class ActionCodec:
     def flatten(self, actions: Any) -> np.ndarray:
         """Returns flat actions, (B, size) float32, from actions in the space's structure."""
         columns = []
-        for path, leaf in zip(self._paths, self.leaves, strict=True):
-            column = actions
-            for key in path:
-                column = column[key]
+        for path, leaf in zip(self.paths, self.leaves, strict=True):
+            column = leaf_of(actions, path)
             column = np.asarray(column, dtype=np.float32).reshape(-1, leaf.size)
             columns.append(column - np.asarray(leaf.start, dtype=np.float32))
         return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=-1)
@@ -150,6 +166,11 @@ class ActionCodec:
         return [leaf.size for leaf in self.leaves]
 
     @property
+    def mask_widths(self) -> list[int]:
+        """The same of a mask of its choices."""
+        return [leaf.num_choices for leaf in self.leaves]
+
+    @property
     def parameter_widths(self) -> list[int]:
         """The same of the distribution's parameters: means and deviations are two blocks."""
         widths = []
@@ -164,16 +185,6 @@ class ActionCodec:
         """
         actions = self.unflatten(torch.as_tensor(flat))
         return _to_env(self.space, actions)
-
-
-def _walk(space: gym.Space) -> list[tuple[tuple[Any, ...], gym.Space]]:
-    if isinstance(space, gym.spaces.Dict):
-        items: Any = space.spaces.items()
-    elif isinstance(space, gym.spaces.Tuple):
-        items = enumerate(space.spaces)
-    else:
-        return [((), space)]
-    return [((key, *path), leaf) for key, sub in items for path, leaf in _walk(sub)]
 
 
 def _leaf(space: gym.Space, agent: str) -> Leaf:

@@ -2,74 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
 from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.connectors.learner import LearnerConnectorPipeline
-from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.policy.policy import PolicySpec
 from typing_extensions import Self
 
-from rllib_mec.errors import InputError, unknown_name
+from rllib_mec.hmppo.config_checks import check_sample_ahead, check_settings
 from rllib_mec.hmppo.groups import ModuleOfMember
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
-from rllib_mec.hmppo.learning.sequential import UPDATES
+from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS, checked_networks
+from rllib_mec.hmppo.module_specs import critic_plan, module_spec
 from rllib_mec.hmppo.modules.actor import Actor
-from rllib_mec.hmppo.modules.autoregressive import CASE_HEADS, choosing_in_turn
-from rllib_mec.hmppo.modules.critic import CRITICS, Critic, CriticPlan
-from rllib_mec.hmppo.modules.dense import ACTIVATIONS
-from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.modules.critic import CriticPlan
 from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
+from rllib_mec.hmppo.sampling.env_state import state_size
 from rllib_mec.hmppo.sampling.order_members import order_members
-from rllib_mec.hmppo.team import RATIOS, Team
-
-MODEL_DEFAULTS: dict[str, Any] = {
-    "fcnet_hiddens": [64, 64],  # widths of the hidden layers, actors and critics alike
-    "fcnet_activation": "tanh",
-    "initial_log_std": 0.0,  # of continuous actions, in units where [-1, 1] spans the box
-}
-"""What ``model_config`` may hold, with its defaults."""
-
-
-OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
-"""RLlib's names, see :class:`~rllib_mec.hmppo.modules.observation_filter.ObservationFilter`."""
-
-_NAMES = {
-    "critic": CRITICS,
-    "update": UPDATES,
-    "ratio": RATIOS,
-    "case_head": CASE_HEADS,
-    "observation_filter": OBSERVATION_FILTERS,
-}
-"""Settings that are one of some names."""
-
-_BOUNDS = {
-    "gamma": (0.0, 1.0),
-    "lambda_": (0.0, 1.0),
-    "clip_param": (0.0, math.inf),
-    "grad_clip": (0.0, math.inf),
-    "vf_loss_coeff": (0.0, math.inf),
-    "num_epochs": (1, math.inf),
-}
-"""Settings whose values RLlib does not check, and where they make sense."""
+from rllib_mec.hmppo.team import Team
 
 
 class HMPPOConfig(PPOConfig):
     """Configures HMPPO: PPO for a team of agents that share a reward, with a centralised critic.
 
-    It trains any ``MultiAgentEnv`` whose agents all act in every step; see
-    :class:`~rllib_mec.hmppo.team.Team` for what an environment may declare. Policies are made
-    from the environment, one actor for each agent under the agent's own id, and one for each group
-    of agents under the group's name.
+    It trains any cooperative ``MultiAgentEnv``; see :class:`~rllib_mec.hmppo.team.Team` for what an
+    environment may declare. Policies are made from the environment, one actor for each agent under
+    the agent's own id, and one for each group of agents under the group's name.
 
     What PPO's settings mean here: ``vf_clip_param``, ``use_critic`` and ``use_gae`` have no effect
     (value targets are normalised instead of clipped); ``grad_clip`` applies to each actor and
@@ -77,6 +39,10 @@ class HMPPOConfig(PPOConfig):
     """
 
     env_runner_cls: type | None
+
+    # Of the class, for configurations that were saved before there was a choice.
+    critic_input: str | list[str] = "observations"
+    rewards: str = "shared"
 
     actor_class: type[Actor] = Actor
     model_defaults: dict[str, Any] = MODEL_DEFAULTS
@@ -117,6 +83,8 @@ class HMPPOConfig(PPOConfig):
         self,
         *,
         critic: str = NotProvided,
+        critic_input: str | list[str] = NotProvided,
+        rewards: str = NotProvided,
         update: str = NotProvided,
         entity_shared: bool = NotProvided,
         ratio: str = NotProvided,
@@ -132,6 +100,12 @@ class HMPPOConfig(PPOConfig):
         Args:
             critic: ``decision_point`` (default), ``joint_state`` or ``separate``; see
                 :mod:`rllib_mec.hmppo.modules.critic`.
+            critic_input: what a central critic sees: ``observations`` (default), all agents';
+                ``state``, what the environment's method ``state()`` returns (so that of its batched
+                form); or a list of the agents and groups whose observations it sees.
+            rewards: ``shared`` (default): all learn from the team's reward; ``individual`` (with
+                ``critic: separate``): each agent, or member of a group, from its own, which an
+                environment's batched form gives by a method ``rewards()``.
             update: ``simultaneous`` (default): all networks take each step together;
                 ``sequential``: agents learn one after the other, each weighting its advantages by
                 how the earlier ones have changed; see :mod:`rllib_mec.hmppo.learning.sequential`.
@@ -161,6 +135,8 @@ class HMPPOConfig(PPOConfig):
         super().training(**kwargs)
         own = {
             "critic": critic,
+            "critic_input": critic_input,
+            "rewards": rewards,
             "update": update,
             "entity_shared": entity_shared,
             "ratio": ratio,
@@ -190,58 +166,23 @@ class HMPPOConfig(PPOConfig):
         return self
 
     def validate(self) -> None:
-        for name, known in _NAMES.items():
-            if getattr(self, name) not in known:
-                raise unknown_name(name, getattr(self, name), known)
-        if self.update == "sequential" and self._torch_grad_scaler_class is not None:
-            raise InputError(
-                "update = 'sequential': expected no _torch_grad_scaler_class: torch's scalers "
-                "refuse steps in which only some networks learn"
-            )
-        for name in ("entity_shared", "compiled", "mixed_precision"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} = {getattr(self, name)!r}: expected true or false")
-        if self.ratio == "entity" and not self.entity_shared:
-            raise InputError("ratio = 'entity': expected entity_shared = true, got false")
-        if self.case_head == "autoregressive" and not self.entity_shared:
-            raise InputError(
-                "case_head = 'autoregressive': expected entity_shared = true, got false"
-            )
-        for name, (low, high) in _BOUNDS.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
+        check_settings(self)
         if not self._is_frozen:
             # Evaluation has a copy of the training's settings.
             self.output = None if self.in_evaluation else output_settings.absolute(self.output)
         output_settings.check(self)
-        self._check_sample_ahead()
+        check_sample_ahead(self)
         if not self._is_frozen:
             # Of sampling ahead this is a part of its own; see HMPPO.
             self._dont_auto_sync_env_runner_states = bool(self.sample_ahead)
         if self.env is not None and not self._is_frozen:
             env = single_env(self)
-            self._set_modules(Team.of_env(env))
+            self._set_modules(
+                Team.of_env(env), state_size(env) if self.critic_input == "state" else None
+            )
             self.env_runner_cls = runner_class(self, env)
             env.close()
         super().validate()
-
-    def _check_sample_ahead(self) -> None:
-        if self.sample_ahead not in (0, 1):
-            raise InputError(f"sample_ahead = {self.sample_ahead!r}: expected 0 or 1")
-        if not self.sample_ahead or self.in_evaluation:
-            return
-        if not self.num_env_runners:
-            raise InputError(
-                "sample_ahead = 1: expected num_env_runners >= 1, got 0: without remote runners, "
-                "sampling and learning share one process"
-            )
-        in_flight = self.max_requests_in_flight_per_env_runner
-        if in_flight != 1:
-            raise InputError(
-                "sample_ahead = 1: expected max_requests_in_flight_per_env_runner = 1, "
-                f"got {in_flight!r}"
-            )
 
     def team(self) -> Team:
         """The team of a validated configuration."""
@@ -256,65 +197,20 @@ class HMPPOConfig(PPOConfig):
 
     def critic_plan(self) -> CriticPlan:
         """The critics of a validated configuration."""
-        return CriticPlan(self.critic, self.team(), self.entity_shared)
+        team, size = self.team(), self._rl_module_spec.model_config.get("state_size")
+        return critic_plan(self, team, size)
 
-    def _set_modules(self, team: Team) -> None:
+    def _set_modules(self, team: Team, state_size: int | None = None) -> None:
         networks = self._checked_networks()
-        networks["num_entities"] = team.require_entities() if self.entity_shared else None
-        networks["observation_filter"] = self.observation_filter == "MeanStdFilter"
-        team = dataclasses.replace(team, ratio=self.ratio)
-        if team.members and self.count_steps_by != "env_steps":
-            raise InputError(
-                f"count_steps_by = {self.count_steps_by!r}: expected 'env_steps' with groups of "
-                "agents"
-            )
-        in_turn = choosing_in_turn(team) if self.case_head == "autoregressive" else []
-        plan = CriticPlan(self.critic, team, self.entity_shared)
-        specs = {
-            agent: RLModuleSpec(
-                module_class=self.actor_class,
-                observation_space=team.observation_spaces[agent],
-                action_space=team.action_spaces[agent],
-                model_config=networks
-                | {
-                    "num_parts": team.num_parts(agent),
-                    "branches": team.branches(agent),
-                    "num_members": team.num_members(agent) if agent in team.members else None,
-                    "autoregressive": agent in in_turn,
-                    "entity_order": team.entity_order.get(agent),
-                },
-            )
-            for agent in team.agents
-        }
-        for critic_id in plan.critics:
-            specs[critic_id] = RLModuleSpec(
-                module_class=Critic,
-                observation_space=gym.spaces.Box(
-                    -np.inf, np.inf, plan.input_shape(critic_id), np.float32
-                ),
-                action_space=gym.spaces.Discrete(1),
-                model_config=networks
-                | ({"num_entities": None} if plan.is_by_member(critic_id) else {}),
-                learner_only=True,
-            )
-        self._rl_module_spec = MultiRLModuleSpec(
-            multi_rl_module_class=JointPolicy,
-            rl_module_specs=specs,
-            model_config={"team": team.to_dict()},
-        )
+        self._rl_module_spec = spec = module_spec(self, team, networks, state_size)
         self.policies = {
-            module_id: PolicySpec(None, spec.observation_space, spec.action_space, {})
-            for module_id, spec in specs.items()
+            module_id: PolicySpec(None, own.observation_space, own.action_space, {})
+            for module_id, own in spec.rl_module_specs.items()
         }
         self.policy_mapping_fn = ModuleOfMember(team.members) if team.members else module_of_agent
 
     def _checked_networks(self) -> dict[str, Any]:
-        """Returns ``model_config`` with its defaults.
-
-        Raises:
-            InputError: an unknown key, or a value that makes no sense.
-        """
-        return _checked_networks(self._model_config, self.model_defaults)
+        return checked_networks(self._model_config, self.model_defaults)
 
     def get_default_learner_class(self) -> type:
         from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
@@ -332,29 +228,11 @@ class HMPPOConfig(PPOConfig):
         pipeline = super().build_learner_connector(
             input_observation_space, input_action_space, device
         )
-        pipeline.append(EpisodesToTeamBatch(self.team()))
+        individual = self.rewards == "individual"
+        pipeline.append(EpisodesToTeamBatch(self.team(), self.critic_input == "state", individual))
         return pipeline
 
 
 def module_of_agent(agent_id: str, episode: Any = None, **kwargs: Any) -> str:
     """Every agent has an actor of its own, under its own id."""
     return agent_id
-
-
-def _checked_networks(model_config: Any, defaults: dict[str, Any]) -> dict[str, Any]:
-    given = dict(model_config) if isinstance(model_config, dict) else {}
-    for key in given:
-        if key not in defaults:
-            raise unknown_name("model_config key", key, defaults)
-    networks = defaults | given
-    if networks["fcnet_activation"] not in ACTIVATIONS:
-        raise unknown_name("activation", networks["fcnet_activation"], ACTIVATIONS)
-    log_std = networks["initial_log_std"]
-    if not isinstance(log_std, (int, float)) or not math.isfinite(log_std):
-        raise InputError(f"model_config.initial_log_std = {log_std!r}: expected a finite number")
-    hidden = networks["fcnet_hiddens"]
-    if not isinstance(hidden, (list, tuple)) or not all(
-        isinstance(width, int) and width > 0 for width in hidden
-    ):
-        raise InputError(f"model_config.fcnet_hiddens = {hidden!r}: expected a list of widths > 0")
-    return networks

@@ -24,7 +24,7 @@ class ActionDistribution:
 
     def __init__(self, codec: ActionCodec, parameters: Tensor) -> None:
         self.codec = codec
-        self._parameters = parameters
+        self.parameters = parameters
         sizes = [leaf.num_parameters for leaf in codec.leaves]
         parts = (parameters,) if len(sizes) == 1 else parameters.split(sizes, dim=-1)
         self._leaves = [
@@ -35,8 +35,8 @@ class ActionDistribution:
     def sample(self, noise: Tensor | None = None) -> Tensor:
         """Draws actions, (…, size), from noise of that shape (default: torch's own stream)."""
         if noise is None:
-            leading = self._parameters.shape[:-1]
-            noise = draw_noise(self.codec, leading).to(self._parameters.device)
+            leading = self.parameters.shape[:-1]
+            noise = draw_noise(self.codec, leading).to(self.parameters.device)
         return _join([leaf.sample(part) for leaf, part in self._with(noise)])
 
     def mode(self) -> Tensor:
@@ -112,9 +112,13 @@ def draw_noise(
     )
 
 
-def rllib_distribution(space: gym.Space) -> type[TorchDistribution]:
-    """Returns RLlib's form of the distribution for ``space``, for code outside this package."""
-    codec = ActionCodec(space)
+def rllib_distribution(space: gym.Space, masked: bool = False) -> type[TorchDistribution]:
+    """Returns RLlib's form of the distribution for ``space``, for code outside this package.
+
+    Args:
+        masked: whether some of the parameters may be those of forbidden choices.
+    """
+    codec = ActionCodec(space, masked=masked)
 
     class SpaceDistribution(TorchDistribution):
         def __init__(self, parameters: Tensor, deterministic: bool = False) -> None:

@@ -33,7 +33,7 @@ def check_observations(
 
     Args:
         flat: observations as the networks take them, (B, observation_size) of each agent.
-        observations: the same in the environments' own shape, (B, …).
+        observations: the same in the environments' own shape or structure, (B, …).
         step: how many steps the episodes have taken.
 
     Raises:
@@ -41,8 +41,10 @@ def check_observations(
     """
     for agent, values in flat.items():
         if not all_finite(values):
-            what = f"observation of {agent}"
-            _raise_first(what, values.reshape(np.shape(observations[agent])), step)
+            shown = observations[agent]
+            # Of a Dict or Tuple, the place in the flat observation has to do.
+            own = values.reshape(shown.shape) if isinstance(shown, np.ndarray) else values
+            _raise_first(f"observation of {agent}", own, step)
 
 
 def check_rewards(rewards: Any, step: int) -> None:
@@ -50,6 +52,12 @@ def check_rewards(rewards: Any, step: int) -> None:
     values = np.asarray(rewards, np.float32)
     if not all_finite(values):
         _raise_first("reward", values, step)
+
+
+def check_states(states: NDArray[np.float32], step: int) -> None:
+    """Checks the states (B, numbers) of environments in lockstep, see above."""
+    if not all_finite(states):
+        _raise_first("state", states, step)
 
 
 def check_single(what: str, value: Any, environment: int, step: int) -> None:
@@ -66,6 +74,9 @@ def check_batch(batch: TeamBatch) -> None:
         NotFiniteError: naming the column, the agent, and the row.
     """
     columns: dict[str, Any] = {"rewards": batch.rewards}
+    columns |= {f"rewards of {agent}": own for agent, own in batch.agent_rewards.items()}
+    if batch.states is not None and batch.final_states is not None:
+        columns |= {"states": batch.states, "final_states": batch.final_states}
     for name in ("observations", "final_observations", "log_probs", "parameters"):
         for agent, values in getattr(batch, name).items():
             columns[f"{name} of {agent}"] = values

@@ -98,3 +98,14 @@ def of_group(single: Tensor, widths: Sequence[int]) -> Tensor:
     """The inverse of :func:`by_member`, with the widths of one member."""
     blocks = [block.flatten(-2) for block in single.split(list(widths), dim=-1)]
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)
+
+
+def at_entries(by_member: Tensor, widths: Sequence[int]) -> Tensor:
+    """Returns numbers of members, (…, A), at each of their entries, (…, P).
+
+    Args:
+        widths: entries of each block that lies member by member, summing to P.
+    """
+    count = by_member.shape[-1]
+    blocks = [by_member[..., None].expand(*by_member.shape, w // count).flatten(-2) for w in widths]
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-1)

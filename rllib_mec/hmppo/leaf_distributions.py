@@ -16,6 +16,9 @@ from torch.nn import functional
 
 from rllib_mec.hmppo.action_codec import BINARY, CATEGORICAL, CONTINUOUS, Leaf
 
+FORBIDDEN = -1e9
+"""Logit of a choice that a mask forbids: finite, so that nothing computed of it is NaN."""
+
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -91,6 +94,7 @@ class Choices:
 
     def __init__(self, leaf: Leaf, parameters: Tensor) -> None:
         self.sizes = list(leaf.choices)
+        self._masked = leaf.masked
         self.log_probs = [
             functional.log_softmax(part, dim=-1) for part in parameters.split(self.sizes, dim=-1)
         ]
@@ -99,7 +103,12 @@ class Choices:
         draws = []
         for logp, uniform in zip(self.log_probs, noise.split(1, dim=-1), strict=True):
             below = logp.exp().cumsum(dim=-1)[..., :-1] <= uniform
-            draws.append(below.sum(dim=-1, keepdim=True))
+            draw = below.sum(dim=-1, keepdim=True)
+            if self._masked:
+                # Rounded, the probabilities of what is allowed may add up to less than the noise.
+                allowed = (logp > FORBIDDEN / 2).cumsum(dim=-1)
+                draw = torch.minimum(draw, allowed.argmax(dim=-1, keepdim=True))  # the last one
+            draws.append(draw)
         return torch.cat(draws, dim=-1).to(noise.dtype)
 
     def mode(self) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils import force_list
 
@@ -42,6 +43,11 @@ def runner_class(config: Any, env: Any) -> type:
         InputError: what is configured cannot be had together.
     """
     is_own = config.env_runner_cls not in _CHOSEN
+    for name, value in (("critic_input", "state"), ("rewards", "individual")):
+        if config.output is not None and getattr(config, name) == value:
+            raise InputError(
+                f"{name} = {value!r}: expected no output, recordings lack what is learned from then"
+            )
     if config.output is not None and is_own:
         raise InputError(
             f"env_runner_cls = {config.env_runner_cls.__name__}: expected none with output, which "
@@ -53,8 +59,28 @@ def runner_class(config: Any, env: Any) -> type:
     if reason is None:
         return BatchedEnvRunner if config.output is None else RecordingBatchedEnvRunner
     if is_own:
+        _check_own(config, env)
         return config.env_runner_cls
     return EpisodeEnvRunner if config.output is None else RecordingEpisodeEnvRunner
+
+
+def _check_own(config: Any, env: Any) -> None:
+    """Refuses a runner of the user's that does not do what the environment needs."""
+    runner = config.env_runner_cls
+    if issubclass(runner, EpisodeEnvRunner):
+        return
+    if config.critic_input == "state":
+        raise InputError(
+            f"env_runner_cls = {runner.__name__}: expected a subclass of EpisodeEnvRunner, which "
+            "keeps states, with critic_input = 'state'"
+        )
+    for agent in env.possible_agents:
+        space = env.get_observation_space(agent)
+        if not isinstance(space, gym.spaces.Box):
+            raise InputError(
+                f"env_runner_cls = {runner.__name__}: expected a subclass of EpisodeEnvRunner, "
+                f"which makes flat vectors of observations: that of {agent} is in {space}"
+            )
 
 
 def why_not_batched(config: Any, env: Any) -> str | None:
@@ -65,6 +91,10 @@ def why_not_batched(config: Any, env: Any) -> str | None:
     """
     if not has_batched_form(env):
         return "the environment has no method batched(num_envs) of its own"
+    needed = {"state": config.critic_input == "state", "rewards": config.rewards == "individual"}
+    for method in (name for name, is_needed in needed.items() if is_needed):
+        if not callable(getattr(env.batched(1), method, None)):
+            return f"the environment's batches have no method {method}(), which is needed"
     if config.env_runner_cls not in _CHOSEN:
         return "env_runner_cls is set"
     for name in ("env_to_module", "module_to_env", "learner"):

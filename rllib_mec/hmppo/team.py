@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import gymnasium as gym
+import torch
 from torch import Tensor
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
-from rllib_mec.hmppo.groups import Members, joined_space, members_of
+from rllib_mec.hmppo.entities import check_entities
+from rllib_mec.hmppo.groups import Members, at_entries, joined_space, members_of
+from rllib_mec.hmppo.observation_codec import Floats, ObservationCodec
+from rllib_mec.hmppo.slots import Slots, check_slots, decision_points, filled, undecided
 
 RATIOS = ("joint", "entity", "branch")
 """What has a probability ratio and a clip of its own.
@@ -21,12 +24,15 @@ RATIOS = ("joint", "entity", "branch")
 An agent's action, each entity's part of it, or each of its entries.
 """
 
-Slots = Mapping[str, Mapping[str, tuple[int, ...]]]
+Active = Mapping[str, Tensor]
+"""Whether each member was there to act, (…, members) bool, of agents that were not always."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Team:
-    """Agents that act in every step of an environment, for one shared reward.
+    """Agents that act in the steps of an environment, for one shared reward.
+
+    Not every agent need be there in every step: it may come late, leave, or take turns with others.
 
     An environment declares what is special about its agents by attributes, all optional:
 
@@ -44,12 +50,17 @@ class Team:
       in place of their members: ``agent_order`` and ``action_slots`` name groups, and an
       environment's batched form takes and gives their arrays.
 
+    An observation may come with a mask of the agent's action, see
+    :mod:`rllib_mec.hmppo.action_mask`; positions are those in the flat observation, in which each
+    member's mask follows its features.
+
     A group is an agent of the team. Its observation is that of its members, one after the other,
     its action laid out as :mod:`rllib_mec.hmppo.groups` says.
 
     Attributes:
         agents: ids of agents and groups, in the order they decide.
-        observation_spaces: a ``Box`` for each agent; of a group, that of one member.
+        observation_spaces: see :mod:`rllib_mec.hmppo.observation_codec`; of a group, that of one
+            member.
         action_spaces: see :mod:`rllib_mec.hmppo.action_codec`; of a group, that of one member.
         slots: as ``action_slots``.
         num_entities: as above, or None.
@@ -81,35 +92,26 @@ class Team:
         object.__setattr__(self, "codecs", codecs)
         single = {a: ActionCodec(self.action_spaces[a], agent=a) for a in self.members}
         object.__setattr__(self, "member_codecs", single)
-        for agent in self.agents:
-            space = self.observation_spaces[agent]
-            if not isinstance(space, gym.spaces.Box):
-                raise InputError(f"observation space of {agent} = {space}: expected a Box")
-        for observer, seen in self.slots.items():
-            if observer not in self.agents:
-                raise InputError(f"action_slots of {observer!r}: expected one of {self.agents}")
-            for agent, positions in seen.items():
-                self._check_slot(observer, agent, positions)
+        observed = {
+            a: ObservationCodec(self.observation_spaces[a], single.get(a, codecs[a]), a)
+            for a in self.agents
+        }
+        object.__setattr__(self, "observation_codecs", observed)
+        check_slots(
+            self.slots,
+            self.agents,
+            {a: codec.code_size for a, codec in codecs.items()},
+            {a: self._places(a) for a in self.agents},
+        )
         for agent, index in self.entity_order.items():
             if agent not in self.agents:
                 raise InputError(f"entity_order of {agent!r}: expected one of {self.agents}")
-            numbers = self.observation_size(agent) // (self.num_entities or 1)
+            numbers = self.num_features(agent) // (self.num_entities or 1)
             if not 0 <= index < numbers:
                 raise InputError(
                     f"entity_order[{agent}] = {index!r}: expected an index of one of an entity's "
                     f"{numbers} numbers"
                 )
-
-    def _check_slot(self, observer: str, agent: str, positions: tuple[int, ...]) -> None:
-        where = f"action_slots[{observer}][{agent}]"
-        earlier = self.agents[: self.agents.index(observer)]
-        if agent not in earlier:
-            raise InputError(f"{where}: expected an agent that acts earlier, one of {earlier}")
-        size = self.codecs[agent].code_size
-        if len(positions) != size:
-            raise InputError(f"{where} has {len(positions)} positions: expected {size}")
-        if not all(0 <= p < self.observation_size(observer) for p in positions):
-            raise InputError(f"{where} = {positions}: expected positions in the observation")
 
     @classmethod
     def of_env(cls, env: Any) -> Team:
@@ -149,10 +151,43 @@ class Team:
     )
     """The codec of one member's actions, for each group."""
 
+    observation_codecs: Mapping[str, ObservationCodec] = dataclasses.field(
+        init=False, repr=False, compare=False
+    )
+    """The codec of each agent's observations; of a group, that of one member's."""
+
     def observation_size(self, agent: str) -> int:
         """Entries of the agent's flat observation."""
-        one = math.prod(self.observation_spaces[agent].shape or ())
-        return one * self.num_members(agent)
+        return self.observation_codecs[agent].size * self.num_members(agent)
+
+    def num_features(self, agent: str) -> int:
+        """Entries of the agent's flat observation that networks see: all but masks."""
+        return self.observation_codecs[agent].num_features * self.num_members(agent)
+
+    def features(self, agent: str, observation: Tensor) -> Tensor:
+        """What networks see, (…, num_features), of flat observations, (…, observation_size)."""
+        return self.observation_codecs[agent].split(observation)[0]
+
+    def _places(self, agent: str) -> Container[int]:
+        """Positions of what networks see in the agent's flat observation."""
+        codec, every = self.observation_codecs[agent], range(self.observation_size(agent))
+        if codec.mask is None:
+            return every
+        return {p for p in every if p % codec.size < codec.num_features}
+
+    @functools.cached_property
+    def masked(self) -> tuple[str, ...]:
+        """The agents whose observations hold masks."""
+        return tuple(a for a in self.agents if self.observation_codecs[a].mask is not None)
+
+    def flatten(self, observations: Mapping[str, Any]) -> dict[str, Floats]:
+        """Returns flat observations, (B, observation_size), of those (B, …) of each agent."""
+        return {
+            agent: self.observation_codecs[agent].flatten(
+                observations[agent], self.num_members(agent)
+            )
+            for agent in self.agents
+        }
 
     def ids(self, agent: str) -> tuple[str, ...]:
         """The environment's agents that ``agent`` stands for: a group's members, or itself."""
@@ -198,28 +233,15 @@ class Team:
             raise InputError(
                 "entity_shared = true: expected an environment that declares num_entities"
             )
-        for agent in self.agents:
-            if agent in self.members:
-                if self.num_members(agent) != n:
-                    raise InputError(
-                        f"entity_shared = true: expected groups of {n} members, one for each "
-                        f"entity, {agent} has {self.num_members(agent)}"
-                    )
-                continue
-            sizes = [
-                self.observation_size(agent),
-                *(leaf.size for leaf in self.codecs[agent].leaves),
-            ]
-            choices = {c for leaf in self.codecs[agent].leaves for c in leaf.choices}
-            if any(size % n for size in sizes) or len(choices) > 1:
-                raise InputError(
-                    f"entity_shared = true: expected the observation and action of {agent} to be "
-                    f"{n} equal-shaped entities"
-                )
+        check_entities(self, n)
         return n
 
     def fill_slots(
-        self, agent: str, observation: Tensor, flat_actions: Mapping[str, Tensor]
+        self,
+        agent: str,
+        observation: Tensor,
+        flat_actions: Mapping[str, Tensor],
+        active: Active | None = None,
     ) -> Tensor:
         """Returns the agent's observation with the codes of earlier actions in their slots.
 
@@ -227,41 +249,38 @@ class Team:
             observation: (…, observation_size), left as it is.
             flat_actions: flat actions of the agents that have decided, (…, size) each; slots of
                 others stay as they are.
+            active: who was there; who was not has decided nothing, which zeros stand for.
         """
         seen = {a: p for a, p in self.slots.get(agent, {}).items() if a in flat_actions}
         if not seen:
             return observation
-        filled = observation.clone()
+        codes = []
         for other, positions in seen.items():
-            filled[..., _indices(positions)] = self.codecs[other].code(flat_actions[other])
-        return filled
+            codec, there = self.codecs[other], active.get(other) if active else None
+            code = codec.code(flat_actions[other])
+            if there is not None:
+                widths = [leaf.num_logits for leaf in codec.leaves]
+                code = torch.where(at_entries(there, widths), code, 0.0)
+            codes.append((positions, code))
+        return filled(observation, codes)
+
+    def blanked(self, observations: Mapping[str, Tensor], active: Active) -> dict[str, Tensor]:
+        """Returns observations, (…, observation_size), with zeros for who is not there."""
+        return {
+            agent: own
+            if active.get(agent) is None
+            else torch.where(at_entries(active[agent], [own.shape[-1]]), own, 0.0)
+            for agent, own in observations.items()
+        }
 
     @property
     def decision_points(self) -> dict[str, int]:
-        """Index of the point at which each agent decides.
-
-        Points differ in which actions are known to anybody: point 0 knows none.
-        """
-        seen_agents = {agent for seen in self.slots.values() for agent in seen}
-        points, known = {}, 0
-        for index, agent in enumerate(self.agents):
-            if index and self.agents[index - 1] in seen_agents:
-                known += 1
-            points[agent] = known
-        return points
+        """Index of the point at which each agent decides, see :func:`decision_points`."""
+        return decision_points(self.agents, self.slots)
 
     def undecided_slots(self, point: int) -> dict[str, list[int]]:
         """Returns, for each observer, the positions of slots not yet decided at ``point``."""
-        points = self.decision_points
-        return {
-            observer: sorted(
-                position
-                for agent, positions in seen.items()
-                if points[agent] >= point
-                for position in positions
-            )
-            for observer, seen in self.slots.items()
-        }
+        return undecided(self.slots, self.decision_points, point)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the spaces, as plain values (for a model_config)."""
@@ -294,14 +313,3 @@ class Team:
             members={group: tuple(ids) for group, ids in values.get("members", {}).items()},
             ratio=values.get("ratio", "joint"),
         )
-
-
-@functools.cache
-def _indices(positions: tuple[int, ...]) -> Any:
-    """Positions at regular steps as a slice, which is much faster to write to than a list."""
-    if len(positions) == 1:
-        return slice(positions[0], positions[0] + 1)
-    step = positions[1] - positions[0]
-    if step > 0 and positions == tuple(range(positions[0], positions[-1] + 1, step)):
-        return slice(positions[0], positions[-1] + 1, step)
-    return list(positions)

@@ -19,6 +19,9 @@ Columns = dict[str, Array]
 ROW_COLUMNS = ("observations", "actions", "log_probs", "parameters")
 """The columns that each agent has of its own, with one entry per row."""
 
+ACTIVITY = ("active", "final_active")
+"""The columns that only agents have that were not always there."""
+
 
 @dataclasses.dataclass(slots=True)
 class TeamBatch:
@@ -32,6 +35,14 @@ class TeamBatch:
     lengths: rows per segment, (S,).
     final_observations: after each segment, (S, observation_size) of each agent.
     terminated: whether the episode terminated at the segment's end, (S,).
+    active: whether each agent was there to act, (R,) bool, of groups each member, (R, members);
+        agents that are not in it always were. Where one was not, its observation is zeros, and
+        its action and all about it mean nothing.
+    final_active: the same of the final observations, (S,) or (S, members).
+    states: of the environment before each row, (R, numbers), if critics see them; or None.
+    final_states: after each segment, (S, numbers), or None.
+    agent_rewards: what each agent itself was given, (R,), of groups (R, members), if agents learn
+        from that; or empty.
     """
 
     observations: Columns
@@ -42,6 +53,11 @@ class TeamBatch:
     lengths: NDArray[np.int64]
     final_observations: Columns
     terminated: NDArray[np.bool_]
+    active: Columns = dataclasses.field(default_factory=dict)
+    final_active: Columns = dataclasses.field(default_factory=dict)
+    states: Array | None = None
+    final_states: Array | None = None
+    agent_rewards: Columns = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -51,8 +67,9 @@ class TeamBatch:
         return len(self.rewards)
 
     def agent_steps(self) -> int:
-        """Steps of agents, where no agent is a group; every agent acts in every step."""
-        return len(self.rewards) * len(self.observations)
+        """Steps of agents, where no agent is a group."""
+        absent = sum(int((~own).sum()) for own in self.active.values())
+        return len(self.rewards) * len(self.observations) - absent
 
     @classmethod
     def concatenate(cls, batches: Sequence[TeamBatch]) -> TeamBatch:
@@ -62,8 +79,12 @@ class TeamBatch:
 
         def joined(name: str) -> Any:
             parts = [getattr(batch, name) for batch in batches]
+            if parts[0] is None:
+                return None
             if not isinstance(parts[0], dict):
                 return np.concatenate(parts)
+            if name in ACTIVITY:
+                return _joined_activity(parts, [_rows_of(batch, name) for batch in batches])
             return {a: np.concatenate([part[a] for part in parts]) for a in parts[0]}
 
         return cls(**{field.name: joined(field.name) for field in dataclasses.fields(cls)})
@@ -91,9 +112,25 @@ class TeamBatch:
             terminated[-1] = False
             for agent, column in final.items():
                 column[-1] = self.observations[agent][stop]
-        parts = {n: of_each_agent(getattr(self, n), lambda c: c[start:stop]) for n in ROW_COLUMNS}
+        final_active = of_each_agent(self.final_active, lambda column: column[chosen])
+        if cut:
+            for agent, column in final_active.items():
+                there = self.active.get(agent)
+                column[-1] = True if there is None else there[stop]
+        parts = {
+            n: of_each_agent(getattr(self, n), lambda c: c[start:stop])
+            for n in (*ROW_COLUMNS, "active", "agent_rewards")
+        }
+        final_states = None
+        if self.states is not None and self.final_states is not None:
+            final_states = self.final_states[chosen]
+            if cut:
+                final_states[-1] = self.states[stop]
         return TeamBatch(
             **parts,
+            final_active=final_active,
+            states=None if self.states is None else self.states[start:stop],
+            final_states=final_states,
             rewards=self.rewards[start:stop],
             lengths=lengths,
             final_observations=final,
@@ -103,3 +140,22 @@ class TeamBatch:
     def slice(self, rows: slice, **kwargs: Any) -> TeamBatch:
         """The same as indexing, under the name that RLlib uses."""
         return self[rows]
+
+
+def _rows_of(batch: TeamBatch, name: str) -> int:
+    """Entries of the column ``name``."""
+    return len(batch.rewards) if name == "active" else len(batch.lengths)
+
+
+def _joined_activity(parts: Sequence[Columns], rows: Sequence[int]) -> Columns:
+    """Joins columns of agents of which some parts say nothing: there they always were."""
+    shapes = {agent: column.shape[1:] for part in parts for agent, column in part.items()}
+    return {
+        agent: np.concatenate(
+            [
+                part[agent] if agent in part else np.ones((count, *shape), bool)
+                for part, count in zip(parts, rows, strict=True)
+            ]
+        )
+        for agent, shape in shapes.items()
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo import HMPPOConfig, Team
-from rllib_mec.hmppo.config import MODEL_DEFAULTS
+from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS
 from rllib_mec.sabppo.actor import BranchingActor
 from rllib_mec.sabppo.algorithm import SABPPO
 
@@ -46,13 +46,13 @@ class SABPPOConfig(HMPPOConfig):
             )
         super().validate()
 
-    def _set_modules(self, team: Team) -> None:
+    def _set_modules(self, team: Team, state_size: int | None = None) -> None:
         if len(team.agents) != 1 or team.members:
             raise InputError(
                 f"env = {self.env!r} has the agents {', '.join(team.agents)}: expected one agent "
                 "with SABPPO (or HMPPO)"
             )
-        super()._set_modules(team)
+        super()._set_modules(team, state_size)
 
     def _checked_networks(self) -> dict[str, Any]:
         networks = super()._checked_networks()

@@ -8,6 +8,8 @@ def arrays(batch):
     named = {}
     for field in dataclasses.fields(batch):
         value = getattr(batch, field.name)
+        if value is None:
+            continue
         columns = value if isinstance(value, dict) else {"": value}
         named |= {f"{field.name}/{agent}": column for agent, column in columns.items()}
     return named

@@ -96,7 +96,7 @@ def test_an_agent_missing_in_one_of_several_environments_is_named():
     observations = zeros(policy.team, 4)
     batch = {a: {Columns.OBS: o} for a, o in observations.items()}
     batch["leader"][Columns.OBS] = observations["leader"][:3]
-    with pytest.raises(ValueError, match=r"leader.*every agent to act in every step"):
+    with pytest.raises(ValueError, match=r"leader.*expected env runners that are subclasses"):
         policy.forward_exploration(batch)
 
 

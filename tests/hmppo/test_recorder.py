@@ -47,6 +47,7 @@ def arrays(batch):
         field.name: value["a"] if isinstance(value, dict) else value
         for field in dataclasses.fields(batch)
         for value in [getattr(batch, field.name)]
+        if not isinstance(value, dict) or value  # the agent is always there
     }
 
 

@@ -157,8 +157,8 @@ def with_column(name, values):
         (lambda t: t.drop_columns(["actions/tail"]), "column actions/tail is missing"),
         (lambda t: t.replace_schema_metadata(None), "this is another Parquet file"),
         (
-            lambda t: t.replace_schema_metadata({"rllib_mec": '{"format": 2}'}),
-            "format = 2: expected 1",
+            lambda t: t.replace_schema_metadata({"rllib_mec": '{"format": 3}'}),
+            r"format = 3: expected one of \(1, 2\)",
         ),
         (
             with_column("rewards", pa.array([0.0] * 4)),

@@ -54,11 +54,6 @@ def test_slots_that_do_not_fit_are_refused(slots, message):
         )
 
 
-def test_observations_must_be_boxes():
-    with pytest.raises(InputError, match=r"observation space of a = Discrete\(3\): expected a Box"):
-        Team(("a",), {"a": gym.spaces.Discrete(3)}, {"a": gym.spaces.Discrete(2)})
-
-
 def test_agent_ids_must_be_strings():
     with pytest.raises(InputError, match="agent 0: expected a string"):
         Team((0,), {0: box(1)}, {0: gym.spaces.Discrete(2)})

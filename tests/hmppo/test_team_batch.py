@@ -154,7 +154,7 @@ def test_an_agent_that_sits_out_is_named():
             infos={},
             extra_model_outputs={a: outputs_of(team, a) for a in acting},
         )
-    with pytest.raises(ValueError, match=r"tail acted in 0 of 2 steps.*every agent to act"):
+    with pytest.raises(ValueError, match=r"tail acted in 0 of 2 steps.*subclasses of"):
         batch_of(team, [episode])
 
 

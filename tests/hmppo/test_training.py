@@ -203,10 +203,16 @@ def test_same_seed_same_training(build):
     assert moved(weights[0], weights[2]) == set(weights[0])
 
 
-def test_an_environment_that_takes_turns_is_refused_when_it_runs(build):
+def test_agents_that_take_turns_train(build):
     algorithm = build(mec_config({"turn_based": True}))
-    with pytest.raises(ValueError, match="emulator_config did not observe in a step in which"):
-        algorithm.train()
+    before = weights_of(algorithm)
+    for _ in range(2):
+        results = algorithm.train()
+        assert finite(results)
+    assert moved(before, weights_of(algorithm)) == set(before)
+    sampled = results["env_runners"]["num_agent_steps_sampled_lifetime"]
+    assert sampled == {"case_decision": 64, "emulator_config": 64}
+    assert results["env_runners"]["episode_metrics"]["reward"] < 0
 
 
 def test_ten_iterations_without_a_sample_are_an_error(build, impatient, monkeypatch):

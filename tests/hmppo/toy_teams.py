@@ -72,6 +72,15 @@ def random_batch(team, rows, seed=0):
     return observations, actions
 
 
+def seeds_of(seed, count):
+    """Seeds of so many environments in a batch, from what BatchedEnv.reset takes."""
+    if isinstance(seed, list):
+        return [own for each in seed for own in seeds_of(each, count // len(seed))]
+    if isinstance(seed, np.random.SeedSequence):
+        return [int(own) for own in seed.generate_state(count)]
+    return [None if seed is None else seed + index for index in range(count)]
+
+
 class MobileEdge(MECEnv):
     """The MEC environment under a class, which needs no registration (nor Ray)."""
 

@@ -16,6 +16,7 @@ from rllib_mec.experiment.checkpoints.reading import Checkpoint
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.config import module_of_agent
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.sampling.activity import activity_of
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
 
 
@@ -34,9 +35,19 @@ class TeamPolicy:
             self._generator.manual_seed(seed)
 
     def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
-        tensors = {agent: torch.as_tensor(value) for agent, value in observations.items()}
+        flat = self.module.team.flatten(observations)
+        tensors = {agent: torch.from_numpy(value) for agent, value in flat.items()}
+        active = None
+        if (active_of := getattr(env, "active", None)) is not None:
+            active = {
+                agent: torch.from_numpy(own)
+                for agent, own in activity_of(self.module.team, active_of()).items()
+            }
         actions, _, _ = self.module.act(
-            tensors, explore=self._generator is not None, generator=self._generator
+            tensors,
+            explore=self._generator is not None,
+            generator=self._generator,
+            active=active,
         )
         codecs = self.module.team.codecs
         return {agent: codecs[agent].to_env(flat.numpy()) for agent, flat in actions.items()}

@@ -71,7 +71,16 @@ def _along(per_row: Any, values: Tensor) -> Any:
     return per_row.reshape(per_row.shape + (1,) * (values.dim() - per_row.dim()))
 
 
-def normalised(advantages: Tensor) -> Tensor:
-    """Advantages with mean 0 and standard deviation 1 over the batch, (…, R)."""
+def normalised(advantages: Tensor, active: Tensor | None = None) -> Tensor:
+    """Advantages with mean 0 and standard deviation 1 over the batch, (…, R).
+
+    Args:
+        active: which of them count, (…, R), 1 or 0; None: all. The others become 0.
+    """
+    if active is not None:
+        weights = active / active.sum(dim=-1, keepdim=True).clamp_min(1.0)
+        centred = advantages - (weights * advantages).sum(dim=-1, keepdim=True)
+        variance = (weights * centred.square()).sum(dim=-1, keepdim=True)
+        return active * centred / variance.sqrt().clamp_min(1e-6)
     centred = advantages - advantages.mean(dim=-1, keepdim=True)
     return centred / advantages.std(dim=-1, correction=0, keepdim=True).clamp_min(1e-6)

@@ -14,6 +14,8 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.groups import of_group
+from rllib_mec.hmppo.sampling.env_state import STATE_INFO
+from rllib_mec.hmppo.sampling.whole_steps import absent_rows
 from rllib_mec.hmppo.team import Team
 from rllib_mec.hmppo.team_batch import TeamBatch
 
@@ -24,12 +26,17 @@ Floats = NDArray[np.float32]
 class EpisodesToTeamBatch(ConnectorV2):
     """Learner connector: RLlib's multi-agent episodes to a :class:`TeamBatch`.
 
-    The team's reward is the mean of its agents' rewards, which for a shared reward is that reward.
+    The team's reward is the mean of its agents' rewards, which for a shared reward is that reward;
+    of those, too, that are not there.
     """
 
-    def __init__(self, team: Team, **kwargs: Any) -> None:
+    def __init__(
+        self, team: Team, with_states: bool = False, individual: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.team = team
+        self.with_states = with_states
+        self.individual = individual
 
     def __call__(
         self, *, episodes: Sequence[MultiAgentEpisode], batch: dict[str, Any], **kwargs: Any
@@ -41,6 +48,8 @@ class EpisodesToTeamBatch(ConnectorV2):
         def joined(name: str) -> dict[str, Floats]:
             return {a: np.concatenate([column[a][name] for column in columns]) for a in agents}
 
+        states = [self._states(episode) for episode in episodes if self.with_states]
+        absent = [a for a in agents if not all(column[a]["active"].all() for column in columns)]
         observations = {
             a: np.concatenate([column[a]["observations"][:-1] for column in columns])
             for a in agents
@@ -58,6 +67,20 @@ class EpisodesToTeamBatch(ConnectorV2):
                     for a in agents
                 },
                 terminated=np.array([_is_terminated(episode) for episode in episodes]),
+                active={
+                    a: np.concatenate([column[a]["active"][:-1] for column in columns])
+                    for a in absent
+                },
+                final_active={
+                    a: np.stack([column[a]["active"][-1] for column in columns]) for a in absent
+                },
+                states=np.concatenate([own[:-1] for own in states]) if states else None,
+                final_states=np.stack([own[-1] for own in states]) if states else None,
+                agent_rewards={
+                    a: np.concatenate([self._of_agent(a, episode) for episode in episodes])
+                    for a in agents
+                    if self.individual
+                },
             )
         }
 
@@ -77,12 +100,18 @@ class EpisodesToTeamBatch(ConnectorV2):
         if own is None or len(own) != steps:
             taken = 0 if own is None else len(own)
             raise ValueError(
-                f"{agent} acted in {taken} of {steps} steps of an episode: HMPPO needs every "
-                "agent to act in every step"
+                f"{agent} acted in {taken} of {steps} steps of an episode: expected env runners "
+                "that are subclasses of EpisodeEnvRunner, which fill in for agents that are not "
+                "there"
             )
         outputs = own.get_extra_model_outputs
+        observations = _rows(own.get_observations(), steps + 1)
+        absent = absent_rows(observations)
+        if absent.any():
+            observations = np.where(absent[:, None], np.float32(0), observations)
         return {
-            "observations": _rows(own.get_observations(), steps + 1),
+            "observations": observations,
+            "active": ~absent,
             "actions": codec.flatten(_stacked(own.get_actions())),
             "log_probs": _rows(outputs(Columns.ACTION_LOGP), steps),
             "parameters": _rows(outputs(Columns.ACTION_DIST_INPUTS), steps),
@@ -96,9 +125,23 @@ class EpisodesToTeamBatch(ConnectorV2):
         columns = {}
         for name, first in members[0].items():
             stacked = np.stack([own[name] for own in members], axis=1)
+            if name == "active":
+                columns[name] = stacked
+                continue
             joined = of_group(torch.from_numpy(stacked), widths.get(name, [first.shape[-1]]))
             columns[name] = joined.numpy()
         return columns
+
+    def _states(self, episode: MultiAgentEpisode) -> Floats:
+        """The environment's, (steps + 1, S)."""
+        keeper = episode.agent_episodes[self.team.ids(self.team.agents[0])[0]]
+        return np.stack([info[STATE_INFO] for info in keeper.get_infos()])
+
+    def _of_agent(self, agent: str, episode: MultiAgentEpisode) -> Floats:
+        """What an agent itself was given, (steps,), or each member of a group, (steps, members)."""
+        own = [episode.agent_episodes[one].get_rewards() for one in self.team.ids(agent)]
+        rewards = np.stack(own, axis=-1).astype(np.float32)
+        return rewards if agent in self.team.members else rewards[:, 0]
 
     def _reward(self, episode: MultiAgentEpisode) -> Floats:
         """The team's, (steps,)."""

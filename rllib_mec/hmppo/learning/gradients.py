@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from ray.rllib.algorithms.ppo.ppo import LEARNER_RESULTS_KL_KEY
@@ -18,6 +19,13 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
 from rllib_mec.hmppo.distributions import ActionDistribution
+from rllib_mec.hmppo.learning.active_rows import (
+    ACTIVE,
+    at_parameters,
+    mean_entropy,
+    mean_kl,
+    weights,
+)
 from rllib_mec.hmppo.learning.losses import (
     policy_loss,
     policy_loss_gradient,
@@ -59,25 +67,29 @@ def actor_gradient(
     new = ActionDistribution(actor.codec, parameters)
     actions, advantages = rows[Columns.ACTIONS], rows[Postprocessing.ADVANTAGES]
     log_ratio = new.log_probs(actions) - rows[Columns.ACTION_LOGP]
-    to_log_probs = policy_loss_gradient(log_ratio, advantages, coefficients.clip)
+    active = rows.get(ACTIVE)
+    to_log_probs = policy_loss_gradient(log_ratio, advantages, coefficients.clip, active)
     gradient = new.pull_log_probs(actions, to_log_probs)
-    share = 1.0 / advantages.shape[-2]
+    share: Any = 1.0 / advantages.shape[-2]
+    if active is not None:
+        share = at_parameters(actor.codec, weights(active))
     if coefficients.entropy is not None:
-        gradient = gradient - new.entropy_gradient() * (coefficients.entropy * share)[..., None]
+        weight = coefficients.entropy[..., None] * share
+        gradient = gradient - new.entropy_gradient() * weight
     old = None
     if coefficients.kl is not None:
         old = ActionDistribution(actor.codec, rows[Columns.ACTION_DIST_INPUTS])
-        gradient = gradient + old.kl_gradient(new) * (coefficients.kl * share)[..., None]
+        gradient = gradient + old.kl_gradient(new) * (coefficients.kl[..., None] * share)
     flat = _flat(actor.pull(values, tape, gradient))
     if not with_parts:
         return flat, {}
-    surrogate = policy_loss(log_ratio, advantages, coefficients.clip)
-    entropy = new.entropy().mean(dim=-1)
+    surrogate = policy_loss(log_ratio, advantages, coefficients.clip, active)
+    entropy = mean_entropy(actor, new, active)
     parts = {POLICY_LOSS_KEY: surrogate, ENTROPY_KEY: entropy, Learner.TOTAL_LOSS_KEY: surrogate}
     if coefficients.entropy is not None:
         parts[Learner.TOTAL_LOSS_KEY] = surrogate - coefficients.entropy[:, 0] * entropy
     if old is not None and coefficients.kl is not None:
-        parts[LEARNER_RESULTS_KL_KEY] = kl = old.kl(new).mean(dim=-1)
+        parts[LEARNER_RESULTS_KL_KEY] = kl = mean_kl(actor, old, new, active)
         parts[Learner.TOTAL_LOSS_KEY] = parts[Learner.TOTAL_LOSS_KEY] + coefficients.kl[:, 0] * kl
     return flat, parts
 

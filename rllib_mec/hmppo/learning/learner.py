@@ -27,6 +27,7 @@ from torch.nn.utils import get_total_norm
 
 from rllib_mec.hmppo.distributions import ActionDistribution
 from rllib_mec.hmppo.finite import check_batch
+from rllib_mec.hmppo.learning.active_rows import ACTIVE, mean_entropy, mean_kl
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH
 from rllib_mec.hmppo.learning.losses import policy_loss, value_loss
 from rllib_mec.hmppo.learning.update import StackedUpdate
@@ -203,15 +204,18 @@ class HMPPOTorchLearner(PPOTorchLearner):
             return config.vf_loss_coeff * loss
         codec = self.plan.team.codecs[module_id]
         new = ActionDistribution(codec, fwd_out[Columns.ACTION_DIST_INPUTS])
+        actor, active = self.module[module_id].unwrapped(), batch.get(ACTIVE)
         log_ratio = new.log_probs(batch[Columns.ACTIONS]) - batch[Columns.ACTION_LOGP]
-        surrogate = policy_loss(log_ratio, batch[Postprocessing.ADVANTAGES], config.clip_param)
-        entropy = new.entropy().mean()
+        surrogate = policy_loss(
+            log_ratio, batch[Postprocessing.ADVANTAGES], config.clip_param, active
+        )
+        entropy = mean_entropy(actor, new, active)
         entropy_coeff = self.entropy_coeff_schedulers_per_module[module_id].get_current_value()
         loss = surrogate - entropy_coeff * entropy
         self._parts[module_id] = {POLICY_LOSS_KEY: surrogate, ENTROPY_KEY: entropy}
         if config.use_kl_loss:
             old = ActionDistribution(codec, batch[Columns.ACTION_DIST_INPUTS])
-            kl = old.kl(new).mean()
+            kl = mean_kl(actor, old, new, active)
             loss = loss + self.curr_kl_coeffs_per_module[module_id] * kl
             self._parts[module_id][LEARNER_RESULTS_KL_KEY] = kl
         return loss

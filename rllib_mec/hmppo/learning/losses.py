@@ -13,28 +13,45 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rllib_mec.hmppo.learning.active_rows import mean, weights
 
-def policy_loss(log_ratio: Tensor, advantages: Tensor, clip: float | Tensor) -> Tensor:
+
+def policy_loss(
+    log_ratio: Tensor, advantages: Tensor, clip: float | Tensor, active: Tensor | None = None
+) -> Tensor:
     """PPO's clipped surrogate of one actor, eq. (21), with the sign of a loss; (…).
 
     Args:
         log_ratio: log pi(a|s) - log pi_old(a|s) of each part, (…, R, A).
         advantages: (…, R, A), or (…, R, 1) for all parts.
         clip: epsilon, half the width of the trust region of the ratio; (…, 1).
+        active: where agents were there to act, (…, R, A) or (…, R, 1); None: everywhere. See
+            :mod:`rllib_mec.hmppo.learning.active_rows`.
     """
+    if active is not None:
+        log_ratio = torch.where(active > 0, log_ratio, 0.0)
     ratio = log_ratio.exp()
     surrogate = torch.min(ratio * advantages, _clipped(ratio, clip) * advantages)
+    if active is not None:
+        return -mean(surrogate, active)
     return -surrogate.sum(dim=-1).mean(dim=-1)
 
 
-def policy_loss_gradient(log_ratio: Tensor, advantages: Tensor, clip: float | Tensor) -> Tensor:
+def policy_loss_gradient(
+    log_ratio: Tensor, advantages: Tensor, clip: float | Tensor, active: Tensor | None = None
+) -> Tensor:
     """Gradient of :func:`policy_loss` with respect to ``log_ratio``, (…, R, A).
 
-    It is zero where the ratio has left the trust region in the direction of the advantage.
+    It is zero where the ratio has left the trust region in the direction of the advantage, and
+    where the agent was not there.
     """
+    if active is not None:
+        log_ratio = torch.where(active > 0, log_ratio, 0.0)
     ratio = log_ratio.exp()
     surrogate = ratio * advantages
     inside = surrogate <= _clipped(ratio, clip) * advantages
+    if active is not None:
+        return surrogate * inside * -weights(active)
     return surrogate * inside / -surrogate.shape[-2]
 
 

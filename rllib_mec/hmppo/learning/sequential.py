@@ -35,6 +35,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
 from rllib_mec.hmppo.distributions import ActionDistribution
+from rllib_mec.hmppo.learning.active_rows import ACTIVE
 from rllib_mec.hmppo.learning.training_rows import ModuleRows
 from rllib_mec.hmppo.modules.stacked import Stacked
 
@@ -81,5 +82,8 @@ def ratios(actors: Stacked, rows: Mapping[str, Tensor]) -> Tensor:
     # In full precision, as that of the recorded probabilities.
     with torch.autocast(observations.device.type, enabled=False):
         new = ActionDistribution(actors.module.codec, actors.outputs(observations, actions))
+        if ACTIVE in rows:  # who was not there has changed nothing
+            change = new.log_probs(actions) - rows[Columns.ACTION_LOGP]
+            return torch.where(rows[ACTIVE] > 0, change, 0.0).sum(dim=-1).exp()
         old = rows[Columns.ACTION_LOGP].sum(dim=-1)
         return (new.log_prob(actions) - old).exp()

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
+from rllib_mec.hmppo.learning.active_rows import ACTIVE
 from rllib_mec.hmppo.learning.advantages import lambda_returns, next_values, normalised
-from rllib_mec.hmppo.modules.critic import Critic
+from rllib_mec.hmppo.modules.critic import STATE, Critic
 from rllib_mec.hmppo.modules.observation_filter import filter_stacked
 from rllib_mec.hmppo.modules.stacked import Stacked
+from rllib_mec.hmppo.team import Team
 from rllib_mec.hmppo.team_batch import TeamBatch
 
 Observations = dict[str, Tensor]
@@ -44,7 +47,12 @@ def training_rows(
     actions = _stacked(learners, batches, "actions")
     log_probs = _stacked(learners, batches, "log_probs")
     observed = _filtered(networks, _stacked(learners, batches, "observations"))
-    observed = {a: team.fill_slots(a, observed[a], actions) for a in team.agents}
+    active = _active(learners, batches)
+    observed = _as_seen(team, observed, actions, active)
+    if plan.state_size is not None:
+        observed[STATE] = torch.stack(
+            [_tensor(batch.states, own) for batch, own in zip(batches, learners, strict=True)]
+        )
     final = [_final_observations(*pair) for pair in zip(learners, batches, strict=True)]
 
     rows: ModuleRows = {}
@@ -56,7 +64,13 @@ def training_rows(
             plan.state_values(critic.compute_values({Columns.OBS: plan.inputs(critic_id, own)}))
             for critic, own in zip(critics, final, strict=True)
         ]
-        returns = _returns(learners, batches, plan.state_values(values), final_values)
+        returns = _returns(
+            learners,
+            batches,
+            plan.state_values(values),
+            final_values,
+            _agent_rewards(learners, batches, agents),
+        )
         if learners[0].should_module_be_updated(critic_id):
             for critic, own in zip(critics, returns, strict=True):
                 critic.track(own)
@@ -67,13 +81,16 @@ def training_rows(
         }
         for agent in agents:
             advantages = returns - plan.baselines(agent, values)
+            there = active.get(agent)
             rows[agent] = {
                 Columns.OBS: observed[agent],
                 Columns.ACTIONS: actions[agent],
                 Columns.ACTION_LOGP: log_probs[agent],
                 # Over all members alike: they share the actor that learns from them.
-                Postprocessing.ADVANTAGES: normalised(advantages.flatten(1)).view_as(advantages),
+                Postprocessing.ADVANTAGES: _normalised(advantages, there),
             }
+            if there is not None:
+                rows[agent][ACTIVE] = there.float()
     if learners[0].config.use_kl_loss:
         for agent, parameters in _stacked(learners, batches, "parameters").items():
             rows[agent][Columns.ACTION_DIST_INPUTS] = parameters
@@ -88,19 +105,46 @@ def track_observations(
     for agent in learners[0].plan.team.agents:
         for actor, learner, batch in zip(networks[agent].modules, learners, batches, strict=True):
             if actor.filter is not None and learner.should_module_be_updated(agent):
-                actor.filter.track(_tensor(batch.observations[agent], learner))
+                observed = _tensor(batch.observations[agent], learner)
+                if agent in batch.active:  # by member, of those who were there
+                    there = _tensor(batch.active[agent], learner).flatten()
+                    observed = observed.reshape(len(there), -1)[there]
+                actor.filter.track(observed)
 
 
 def _final_observations(learner: Any, batch: TeamBatch) -> Observations:
     """What was observed after each segment, (segments, observation_size), as critics see it."""
     team = learner.plan.team
     final = {a: _tensor(batch.final_observations[a], learner) for a in team.agents}
-    if not learner.plan.bootstraps_from_actions:
-        return learner.module.filtered(final)
-    # The state after a cut has no action yet; one drawn from the policy stands in.
-    actions, _, _ = learner.module.act(final, explore=True, generator=learner.generator)
-    final = learner.module.filtered(final)
-    return {a: team.fill_slots(a, final[a], actions) for a in team.agents}
+    active = {
+        a: _tensor(own, learner).reshape(len(own), -1) for a, own in batch.final_active.items()
+    }
+    actions: Observations = {}
+    if learner.plan.bootstraps_from_actions:
+        # The state after a cut has no action yet; one drawn from the policy stands in.
+        actions, _, _ = learner.module.act(
+            final, explore=True, generator=learner.generator, active=active
+        )
+    seen = _as_seen(team, learner.module.filtered(final), actions, active)
+    if learner.plan.state_size is not None:
+        seen[STATE] = _tensor(batch.final_states, learner)
+    return seen
+
+
+def _as_seen(
+    team: Team, observations: Observations, actions: Observations, active: Observations
+) -> Observations:
+    """Filtered observations with slots filled in, and zeros for those who are not there."""
+    seen = {a: team.fill_slots(a, observations[a], actions, active) for a in team.agents}
+    return team.blanked(seen, active) if active else seen
+
+
+def _normalised(advantages: Tensor, active: Tensor | None) -> Tensor:
+    """Advantages, (S, R, 1) or (S, R, members), of those who were there, (S, R, members)."""
+    if active is not None:
+        active = active.any(dim=-1, keepdim=True) if advantages.shape[-1] == 1 else active
+        active = active.flatten(1).float()
+    return normalised(advantages.flatten(1), active).view_as(advantages)
 
 
 def _values(critics: Stacked, inputs: Tensor) -> Tensor:
@@ -117,8 +161,9 @@ def _returns(
     batches: Sequence[TeamBatch],
     values: Tensor,
     final_values: Sequence[Tensor],
+    own_rewards: Tensor | None,
 ) -> Tensor:
-    """Lambda-returns of states with values (S, R, …).
+    """Lambda-returns of states with values (S, R, …), of the team's rewards or others (S * R, …).
 
     The learners' segments one behind the other are as many segments.
     """
@@ -129,6 +174,7 @@ def _returns(
         for name in ("rewards", "lengths", "terminated")
     )
     rewards, lengths, terminated = columns
+    rewards = rewards if own_rewards is None else own_rewards
     following = next_values(
         values.flatten(0, 1), lengths, torch.cat(list(final_values)), terminated
     )
@@ -158,6 +204,35 @@ def _stacked(learners: Sequence[Any], batches: Sequence[TeamBatch], name: str) -
         ]
         stacked[agent] = parts[0][None] if len(parts) == 1 else torch.stack(parts)
     return stacked
+
+
+def _agent_rewards(
+    learners: Sequence[Any], batches: Sequence[TeamBatch], agents: Sequence[str]
+) -> Tensor | None:
+    """What a critic's agent was given itself, (S * R, members), if agents learn from that."""
+    if not batches[0].agent_rewards:
+        return None
+    [agent] = agents  # the configuration has seen to it
+    own = [
+        _tensor(batch.agent_rewards[agent].reshape(len(batch), -1), learner)
+        for batch, learner in zip(batches, learners, strict=True)
+    ]
+    return torch.cat(own)
+
+
+def _active(learners: Sequence[Any], batches: Sequence[TeamBatch]) -> Observations:
+    """Who was there, (S, R, members) bool, of agents that were not always in all batches."""
+    team = learners[0].plan.team
+    active = {}
+    for agent in team.agents:
+        if any(agent in batch.active for batch in batches):
+            shape, ones = (-1, team.num_members(agent)), np.ones(team.num_members(agent), bool)
+            parts = [
+                _tensor(batch.active.get(agent, np.tile(ones, (len(batch), 1))), own).reshape(shape)
+                for batch, own in zip(batches, learners, strict=True)
+            ]
+            active[agent] = torch.stack(parts)
+    return active
 
 
 def _tensor(array: Any, learner: Any) -> Tensor:

@@ -5,7 +5,7 @@ That of a group is one network that each member asks for itself.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,8 +14,9 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
 from rllib_mec.hmppo.action_codec import CONTINUOUS, ActionCodec
+from rllib_mec.hmppo.action_mask import forbid
 from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise, rllib_distribution
-from rllib_mec.hmppo.groups import joined_space
+from rllib_mec.hmppo.groups import joined_space, of_group
 from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads, choices_per_entity
 from rllib_mec.hmppo.modules.networks import (
     MLP,
@@ -26,6 +27,7 @@ from rllib_mec.hmppo.modules.networks import (
     Values,
 )
 from rllib_mec.hmppo.modules.observation_filter import ObservationFilter
+from rllib_mec.hmppo.observation_codec import ObservationCodec
 
 
 class Actor(TorchRLModule):
@@ -41,6 +43,9 @@ class Actor(TorchRLModule):
     of one member, or of all, laid out as :mod:`rllib_mec.hmppo.groups` says. What it makes of a
     member depends on that member's observation alone.
 
+    Where observations hold a mask, choices that it forbids have the probability 0, whatever the
+    network says; see :mod:`rllib_mec.hmppo.action_mask`.
+
     With ``autoregressive`` in it, entities choose one after the other: parameters are then those
     at the choices that were made, and need the actions; see
     :mod:`rllib_mec.hmppo.modules.autoregressive`.
@@ -52,13 +57,19 @@ class Actor(TorchRLModule):
         config = self.model_config
         members: int | None = config.get("num_members")
         space = joined_space(self.action_space, members) if members else self.action_space
+        # Of one member, where there are several.
+        self.member_codec = ActionCodec(self.action_space)
+        self.observation_codec = ObservationCodec(self.observation_space, self.member_codec)
         self.codec = ActionCodec(
-            space, parts=config.get("num_parts", 1), branches=config.get("branches", False)
+            space,
+            parts=config.get("num_parts", 1),
+            branches=config.get("branches", False),
+            masked=self.observation_codec.mask is not None,
         )
         # Members are entities that know nothing of each other.
         self.num_entities: int | None = members or config["num_entities"]
         n = self.num_entities or 1
-        num_inputs = math.prod(self.observation_space.shape) // (1 if members else n)
+        num_inputs = self.observation_codec.num_features // (1 if members else n)
         self.num_inputs = num_inputs
         num_outputs = self.codec.num_logits // n
         hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
@@ -68,7 +79,13 @@ class Actor(TorchRLModule):
             choices = choices_per_entity(self.codec, n)
             assert choices is not None, "the configuration asks for this where it can be"
             self.network: Network = AutoregressiveHeads(
-                num_inputs, hidden, choices, activation, 0.01, config.get("entity_order")
+                num_inputs,
+                hidden,
+                choices,
+                activation,
+                0.01,
+                order_by=config.get("entity_order"),
+                masked=self.observation_codec.mask is not None,
             )
         else:
             self.network = self.make_network(num_inputs, num_outputs)
@@ -79,7 +96,9 @@ class Actor(TorchRLModule):
         if any(self._std_sizes):
             initial = float(config["initial_log_std"])
             self.log_std = nn.Parameter(torch.full((sum(self._std_sizes),), initial))
-        self.filter = ObservationFilter(num_inputs) if config["observation_filter"] else None
+        self.filter = None
+        if config["observation_filter"]:
+            self.filter = ObservationFilter(num_inputs, self.observation_codec)
 
     def make_network(self, num_inputs: int, num_outputs: int) -> Network:
         """Returns the network that gives all outputs at once, of an entity or of the whole."""
@@ -104,17 +123,26 @@ class Actor(TorchRLModule):
         network, log_std = self._split(values)
         # Members may also be asked one at a time.
         sets = (-1, self.num_inputs)
-        inputs = observations.unflatten(-1, sets) if self.num_entities else observations
+        features, masks = self.observation_codec.split(observations)
+        inputs = features.unflatten(-1, sets) if self.num_entities else features
         if isinstance(self.network, AutoregressiveHeads):
             outputs, tape = self.network.trace(network, inputs, actions)
         else:
             outputs, tape = self.network.trace(network, inputs)
         outputs = outputs if self.num_entities else outputs.unflatten(2, (1, -1))
+        allowed = self._allowed(masks)
         parts: list[Tensor] = []
         output, std = 0, 0
-        for leaf, num_stds in zip(self.codec.leaves, self._std_sizes, strict=True):
+        for index, (leaf, num_stds) in enumerate(
+            zip(self.codec.leaves, self._std_sizes, strict=True)
+        ):
             width = leaf.num_logits // n
-            parts.append(outputs[..., output : output + width].flatten(2))
+            logits = outputs[..., output : output + width].flatten(2)
+            # Of a forbidden choice the logit is no network's, and has no gradient: the
+            # distribution's own is 0 there.
+            parts.append(
+                logits if num_stds or allowed is None else forbid(leaf, logits, allowed[index])
+            )
             output += width
             if num_stds:
                 shared = log_std[:, None, std : std + num_stds]
@@ -143,6 +171,13 @@ class Actor(TorchRLModule):
         )
         return [torch.cat(stds, dim=-1), *of_network] if stds else of_network
 
+    def _allowed(self, masks: Tensor | None) -> Sequence[Tensor] | None:
+        """Which choices each leaf's parameters leave, (…, choices) each, of masks (…, A, M)."""
+        if masks is None:
+            return None
+        widths = self.member_codec.mask_widths
+        return of_group(masks, widths).split([masks.shape[-2] * w for w in widths], dim=-1)
+
     def _split(self, values: Values) -> tuple[Values, Any]:
         """The network's values, and the standard deviations, which come first of all."""
         return (values[1:], values[0]) if any(self._std_sizes) else (values, None)
@@ -157,8 +192,12 @@ class Actor(TorchRLModule):
             noise: (S, R, size), see :func:`draw_noise`; None for the most probable actions.
         """
         if isinstance(self.network, AutoregressiveHeads):
-            entities = observations.unflatten(-1, (self.codec.size, -1))
-            actions, logits = self.network.decide(values, entities, noise)
+            features, masks = self.observation_codec.split(observations)
+            entities = features.unflatten(-1, (self.codec.size, -1))
+            allowed = (
+                None if masks is None else masks.flatten(-2).unflatten(-1, (self.codec.size, -1))
+            )
+            actions, logits = self.network.decide(values, entities, noise, allowed)
             return actions, logits.flatten(2)
         parameters, _ = self.trace(values, observations)
         distribution = ActionDistribution(self.codec, parameters)
@@ -218,7 +257,7 @@ class Actor(TorchRLModule):
         return self._forward(batch)
 
     def get_inference_action_dist_cls(self) -> Any:
-        return rllib_distribution(self.action_space)
+        return rllib_distribution(self.action_space, masked=self.observation_codec.mask is not None)
 
     get_exploration_action_dist_cls = get_inference_action_dist_cls
     get_train_action_dist_cls = get_inference_action_dist_cls

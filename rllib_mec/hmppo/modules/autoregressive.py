@@ -30,7 +30,9 @@ from torch.nn import functional
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
+from rllib_mec.hmppo.action_mask import forbid
 from rllib_mec.hmppo.distributions import ActionDistribution
+from rllib_mec.hmppo.leaf_distributions import FORBIDDEN
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS, activate, product
 from rllib_mec.hmppo.modules.networks import MLP, EntityEncoder, Network, Tape, Values
 from rllib_mec.hmppo.team import Team
@@ -80,6 +82,7 @@ class AutoregressiveHeads(Network):
         num_choices: K; a choice among two has a single logit, L = 1, others have L = K.
         output_gain: scale of the last layer's weights, V.
         order_by: index of the feature by whose falling value entities choose; None: as they lie.
+        masked: whether some of the choices may be forbidden.
     """
 
     def __init__(
@@ -90,11 +93,12 @@ class AutoregressiveHeads(Network):
         activation: str,
         output_gain: float,
         order_by: int | None = None,
+        masked: bool = False,
     ) -> None:
         super().__init__()
         self.num_choices = num_choices
         self.order_by = order_by
-        self.one = ActionCodec(gym.spaces.Discrete(num_choices))
+        self.one = ActionCodec(gym.spaces.Discrete(num_choices), masked=masked)
         self.activation = ACTIVATIONS[activation]
         self.encoder = EntityEncoder(num_features, hidden, activation)
         width = self.encoder.num_outputs
@@ -146,16 +150,24 @@ class AutoregressiveHeads(Network):
         return [*self.encoder.pull(values[:-4], encoder_tape, to_h), *head]
 
     @torch.no_grad()
-    def decide(self, values: Values, x: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    def decide(
+        self,
+        values: Values,
+        x: Tensor,
+        noise: Tensor | None,
+        allowed: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Makes the choices; returns them, (S, R, N), and their logits, (S, R, N, L).
 
         Args:
             x: (S, R, N, F).
             noise: (S, R, N), uniform on [0, 1); None for each entity's most probable choice.
+            allowed: which choices each entity has, (S, R, N, K); None: all.
         """
         order = self._order(x)
         x = _arranged(x, order)
         noise = None if noise is None else _arranged(noise, order)
+        left = None if allowed is None else _arranged(allowed, order).unbind(dim=2)
         entities, is_coin = x.shape[2], self.num_choices == 2
         own, *by_choice = self._projected(values, x)
         weight, bias = values[-2].mT, values[-1][:, None]
@@ -164,11 +176,15 @@ class AutoregressiveHeads(Network):
         draws = None if noise is None else noise.movedim(-1, 0)[..., None]
         # A coin is 1 where the noise is below sigmoid(logit): where its logit is below the logit.
         thresholds = torch.zeros_like(choices) if draws is None else draws.logit()
+        if left is not None:
+            thresholds = thresholds.clamp_min(FORBIDDEN / 2)  # that of a noise of 0 is -inf
         earlier = torch.zeros_like(own[0])
         for i, made in enumerate(choices):
             joined = torch.add(own[i], earlier, alpha=1 / entities)
             encoded, _ = activate(joined, self.activation)
             of_entity = torch.baddbmm(bias, encoded, weight, out=logits[i])
+            if left is not None:
+                of_entity.copy_(forbid(self.one.leaves[0], of_entity, left[i]))
             if is_coin:
                 torch.lt(thresholds[i], of_entity, out=made)
                 earlier.add_(torch.lerp(by_choice[0][i], by_choice[1][i], made))

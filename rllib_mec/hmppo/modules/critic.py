@@ -10,6 +10,9 @@ A :class:`CriticPlan` is one of three arrangements:
   holds agent 1's action, the baseline of agent 1 depends on that action.
 * ``separate``: a network for each agent over its own observation: independent PPO. That of a
   group is applied to each member's own observation alone, and gives each member its own value.
+
+A central critic sees what all agents observe, or some of them, or the state of the environment in
+place of it: then one value serves all points of a step. Who is not there observes zeros.
 """
 
 from __future__ import annotations
@@ -24,11 +27,15 @@ from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
+from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.modules.networks import MLP, EntityValue, Network, Tape, Values
 from rllib_mec.hmppo.team import Team
 
 CRITICS = ("decision_point", "joint_state", "separate")
 CENTRAL_CRITIC = "central_critic"
+
+STATE = "state()"
+"""Under which observations hold the environment's state, which no agent's id can be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +47,29 @@ class CriticPlan:
         team: the team.
         entity_shared: whether inputs keep the entities apart, (…, N, F) instead of (…, N * F). The
             members of groups are entities.
+        seen: the agents whose observations a central critic sees; None: all.
+        state_size: numbers of the environment's state, if a central critic sees that instead.
     """
 
     kind: str
     team: Team
     entity_shared: bool
+    seen: tuple[str, ...] | None = None
+    state_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "separate" and (self.seen is not None or self.state_size is not None):
+            raise InputError(
+                "critic_input: expected 'observations' with critic = 'separate', whose critics see "
+                "what their agents do"
+            )
+        for agent in self.seen or ():
+            if agent not in self.team.agents:
+                raise unknown_name("agent in critic_input", agent, self.team.agents)
+        if (self.seen is not None and len(set(self.seen)) != len(self.seen)) or self.seen == ():
+            raise InputError(
+                f"critic_input = {list(self.seen or ())}: expected one agent or more, each once"
+            )
 
     @property
     def critics(self) -> dict[str, tuple[str, ...]]:
@@ -53,16 +78,24 @@ class CriticPlan:
             return {f"{agent}_critic": (agent,) for agent in self.team.agents}
         return {CENTRAL_CRITIC: self.team.agents}
 
+    def sees(self, critic_id: str) -> tuple[str, ...]:
+        """The agents whose observations a critic sees."""
+        return self.critics[critic_id] if self.seen is None else self.seen
+
+    def takes_entities(self, critic_id: str) -> bool:
+        """Whether a critic's inputs keep the entities apart."""
+        return self.entity_shared and self.state_size is None and not self.is_by_member(critic_id)
+
     @property
     def num_points(self) -> int:
         """K, how many times a critic is evaluated on a step (by member, once for each)."""
-        if self.kind == "decision_point":
+        if self.kind == "decision_point" and self.state_size is None:
             return max(self.team.decision_points.values()) + 1
         return 1
 
     def baseline_point(self, agent: str) -> int:
-        """The point whose value is the agent's baseline."""
-        return self.team.decision_points[agent] if self.kind == "decision_point" else 0
+        """The point whose value is the agent's baseline; a state knows no actions of its step."""
+        return self.team.decision_points[agent] if self.num_points > 1 else 0
 
     def is_by_member(self, critic_id: str) -> bool:
         """Whether a critic sees the members of a group one by one."""
@@ -82,7 +115,7 @@ class CriticPlan:
     @property
     def bootstraps_from_actions(self) -> bool:
         """Whether the value of a state needs the actions that would be taken in it."""
-        return self.kind != "decision_point" and bool(self.team.slots)
+        return self.kind != "decision_point" and self.state_size is None and bool(self.team.slots)
 
     @property
     def num_markers(self) -> int:
@@ -91,7 +124,9 @@ class CriticPlan:
 
     def input_shape(self, critic_id: str) -> tuple[int, ...]:
         """Shape of a critic's input at one point: (S,), or (N, F) if ``entity_shared``."""
-        size = sum(self.team.observation_size(agent) for agent in self.critics[critic_id])
+        if self.state_size is not None:
+            return (self.state_size,)
+        size = sum(self.team.num_features(agent) for agent in self.sees(critic_id))
         if self.is_by_member(critic_id):
             return (size // self.team.num_members(self.critics[critic_id][0]),)
         if not self.entity_shared:
@@ -103,12 +138,15 @@ class CriticPlan:
         """Returns a critic's inputs, (…, K, *input_shape).
 
         Args:
-            observations: (…, observation_size) of each agent, slots filled in.
+            observations: (…, observation_size) of each agent, slots filled in; under
+                :data:`STATE` the environment's state, (…, S), if critics see that.
         """
+        if self.state_size is not None:
+            return observations[STATE].unsqueeze(-2)
         if self.is_by_member(critic_id):
-            return observations[self.critics[critic_id][0]].unflatten(
-                -1, (-1, *self.input_shape(critic_id))
-            )
+            [group] = self.critics[critic_id]
+            features = self.team.features(group, observations[group])
+            return features.unflatten(-1, (-1, *self.input_shape(critic_id)))
         points = [self._point_input(critic_id, observations, k) for k in range(self.num_points)]
         return torch.stack(points, dim=-1 - len(self.input_shape(critic_id)))
 
@@ -117,12 +155,12 @@ class CriticPlan:
     ) -> Tensor:
         undecided = self.team.undecided_slots(point) if self.kind == "decision_point" else {}
         parts = []
-        for agent in self.critics[critic_id]:
+        for agent in self.sees(critic_id):
             part = observations[agent]
             if undecided.get(agent):
                 part = part.clone()
                 part[..., undecided[agent]] = 0.0
-            parts.append(part)
+            parts.append(self.team.features(agent, part))
         if self.entity_shared:
             n = self.team.require_entities()
             parts = [part.unflatten(-1, (n, -1)) for part in parts]

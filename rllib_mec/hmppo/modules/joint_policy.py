@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise
 from rllib_mec.hmppo.groups import by_member
-from rllib_mec.hmppo.team import Team
+from rllib_mec.hmppo.team import Active, Team
 
 
 class JointPolicy(MultiRLModule):
@@ -36,6 +36,9 @@ class JointPolicy(MultiRLModule):
     generator: torch.Generator | None = None
     """The random stream to explore with, on the CPU; None: torch's own."""
 
+    marks_absent: bool = False
+    """Whether observations may be NaN, which says that the agent is not there."""
+
     @torch.no_grad()
     def act(
         self,
@@ -43,6 +46,7 @@ class JointPolicy(MultiRLModule):
         *,
         explore: bool,
         generator: torch.Generator | None = None,
+        active: Active | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         """Lets every agent of the team decide once.
 
@@ -50,6 +54,7 @@ class JointPolicy(MultiRLModule):
             observations: (B, observation_size) of each agent, slots empty.
             explore: True to sample, False for the most probable actions.
             generator: another random stream than the policy's own.
+            active: who is there; what is returned of others means nothing.
 
         Returns:
             flat actions (B, size), the log probabilities of their parts (B, A) and the
@@ -65,7 +70,7 @@ class JointPolicy(MultiRLModule):
                 agent: draw_noise(team.codecs[agent], rows, generator or self.generator).to(device)
                 for agent in team.agents
             }
-        actions, parameters = decide(team, self._decide, self.filtered(flat), noise)
+        actions, parameters = decide(team, self._decide, self.filtered(flat), noise, active)
         log_probs = {
             agent: ActionDistribution(team.codecs[agent], parameters[agent]).log_probs(own)
             for agent, own in actions.items()
@@ -106,15 +111,22 @@ class JointPolicy(MultiRLModule):
             others = [agent for agent in rows if agent not in missing] or ["others of them"]
             raise ValueError(
                 f"{', '.join(missing)} did not observe in a step in which "
-                f"{', '.join(others)} did: HMPPO needs every agent to act in every step (an "
-                "environment that takes turns can be trained with RLlib's PPO)"
+                f"{', '.join(others)} did: expected env runners that are subclasses of "
+                "EpisodeEnvRunner, which fill in for agents that are not there"
             )
         observations = {
             # The members' rows of an environment come together, see OrderMembers.
             agent: batch[agent][Columns.OBS].reshape(whole, -1)
             for agent in team.agents
         }
-        actions, log_probs, parameters = self.act(observations, explore=explore)
+        active = None
+        if self.marks_absent:
+            active = {
+                agent: ~own.unflatten(-1, (team.num_members(agent), -1))[..., 0].isnan()
+                for agent, own in observations.items()
+            }
+            observations = {agent: own.float().nan_to_num() for agent, own in observations.items()}
+        actions, log_probs, parameters = self.act(observations, explore=explore, active=active)
         return {
             agent: self._outputs(agent, actions[agent], log_probs[agent], parameters[agent])
             for agent in team.agents
@@ -144,6 +156,7 @@ def decide(
     decide_of: Callable[[str, Tensor, Tensor | None], tuple[Tensor, Tensor]],
     observations: dict[str, Tensor],
     noise: dict[str, Tensor] | None,
+    active: Active | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The agents' actions, each agent seeing those of earlier ones, and what they are drawn from.
 
@@ -152,11 +165,12 @@ def decide(
             observations and its noise.
         observations: (…, observation_size) of each agent, slots empty.
         noise: see :func:`draw_noise`; None for the most probable actions.
+        active: who is there; nobody sees actions of others.
     """
     actions: dict[str, Tensor] = {}
     parameters: dict[str, Tensor] = {}
     for agent in team.agents:
-        filled = team.fill_slots(agent, observations[agent], actions)
+        filled = team.fill_slots(agent, observations[agent], actions, active)
         drawn = None if noise is None else noise[agent]
         actions[agent], parameters[agent] = decide_of(agent, filled, drawn)
     return actions, parameters

@@ -11,6 +11,7 @@ from rllib_mec.hmppo.distributions import draw_noise
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy, decide
 from rllib_mec.hmppo.modules.observation_filter import filter_stacked
 from rllib_mec.hmppo.modules.stacked import Stacked
+from rllib_mec.hmppo.team import Active
 
 
 class StackedPolicies:
@@ -50,13 +51,14 @@ class StackedPolicies:
 
     @torch.no_grad()
     def act(
-        self, observations: dict[str, Tensor], *, explore: bool
+        self, observations: dict[str, Tensor], *, explore: bool, active: Active | None = None
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Lets every agent of the S teams decide once.
 
         Args:
             observations: (S, B, observation_size) of each agent, slots empty.
             explore: True to sample, False for the most probable actions.
+            active: who is there, (S, B, members); what is returned of others means nothing.
 
         Returns:
             flat actions, (S, B, size), and the distributions' parameters, (S, B, num_parameters),
@@ -67,7 +69,7 @@ class StackedPolicies:
             for agent, observed in observations.items()
         }
         noise = self._noise(observations[self.team.agents[0]].shape[1]) if explore else None
-        return decide(self.team, self._decide, filtered, noise)
+        return decide(self.team, self._decide, filtered, noise, active)
 
     def _decide(
         self, agent: str, observations: Tensor, noise: Tensor | None

@@ -89,7 +89,7 @@ class RecordingWriter:
     def _write(self, *, all_rows: bool) -> None:
         if not self._waiting:
             return
-        table = pa.concat_tables(self._waiting)
+        table = rows.joined(self._waiting)
         most = self._max_rows or len(table)
         self._waiting = []
         while len(table) >= most or (all_rows and len(table)):
@@ -105,7 +105,8 @@ class RecordingWriter:
         if self._part is None:
             self._filesystem.create_dir(self._directory, recursive=True)
             self._part = self._next_part()
-        metadata = rows.description(self._team, self._runner, self._session, self._part)
+        names = table.column_names
+        metadata = rows.description(self._team, self._runner, self._session, self._part, names)
         name = f"part-{self._part:06d}-{self._session}.parquet"
         # Arrow, and whoever else reads directories of Parquet, passes over names with a dot.
         aside = f"{self._directory}/.{name}"
@@ -159,7 +160,7 @@ def read_recording(path: str | os.PathLike[str]) -> TeamBatch:
     in_order.sort(key=lambda parts: (parts[0].runner, parts[0].number, parts[0].session))
     batches = [
         rows.batch_of(
-            pa.concat_tables([part.table for part in parts]), first.team["agents"], parts[0].file
+            rows.joined([part.table for part in parts]), first.team["agents"], parts[0].file
         )
         for parts in in_order
     ]
@@ -191,7 +192,8 @@ class _Part:
         return cls(file, about["runner"], about["session"], about["part"], about["team"], table)
 
     def is_like(self, other: _Part) -> bool:
-        return self.team == other.team and self.table.schema.equals(other.table.schema)
+        own, others = (rows.always_there(part.table.schema) for part in (self, other))
+        return self.team == other.team and own.equals(others)
 
 
 def _files(filesystem: fs.FileSystem, root: str, place: str) -> Iterator[str]:

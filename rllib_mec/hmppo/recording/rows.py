@@ -8,7 +8,7 @@ bit for bit, what was sampled.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,11 @@ from rllib_mec.errors import InputError
 from rllib_mec.hmppo.team import Team
 from rllib_mec.hmppo.team_batch import Array, TeamBatch
 
-FORMAT = 1
-"""Version of the format; a change that an old reader would get wrong raises it."""
+FORMATS = (1, 2)
+"""Versions of the format: one that an old reader would get wrong has another number.
+
+2 is where agents are not always there, which 1 cannot say.
+"""
 
 METADATA = b"rllib_mec"
 """Key of the description (JSON) in a file's metadata."""
@@ -41,28 +44,41 @@ _OF_EACH_AGENT = {
     "parameters": "parameters of that policy's action distribution",
     "final_observations": "flat observation after the segment's last step; null in other rows",
 }
+_OF_SOME_AGENTS = {
+    "active": "whether the agent was there to act, of a group each of its members; null: it was",
+    "final_active": "the same after the segment's last step; null in other rows, too",
+}
+"""Columns of agents that were not always there; without them, a file's agents were."""
 
 
-def description(team: Team, runner: int, session: str, part: int) -> dict[bytes, bytes]:
+def description(
+    team: Team, runner: int, session: str, part: int, names: Sequence[str] = ()
+) -> dict[bytes, bytes]:
     """Returns the metadata of one file.
 
     Args:
         runner: index of the environment runner. session: name of one life of that runner.
-        part: number of the file.
+        part: number of the file. names: of its columns.
     """
     columns = _OF_THE_STEP | {
         f"{name}/{agent}": meaning
         for name, meaning in _OF_EACH_AGENT.items()
         for agent in team.agents
     }
+    some = {
+        f"{name}/{agent}": meaning
+        for name, meaning in _OF_SOME_AGENTS.items()
+        for agent in team.agents
+        if f"{name}/{agent}" in names
+    }
     described = {
-        "format": FORMAT,
+        "format": 2 if some else 1,
         "versions": {"rllib_mec": __version__, "ray": ray.__version__},
         "runner": runner,
         "session": session,
         "part": part,
         "team": team.to_dict(),
-        "columns": columns,
+        "columns": columns | some,
     }
     return {METADATA: json.dumps(described).encode()}
 
@@ -77,8 +93,8 @@ def described(schema: pa.Schema, place: str) -> dict[str, Any]:
     if text is None:
         raise InputError(f"{place}: expected a recording of HMPPO, this is another Parquet file")
     found = json.loads(text)
-    if found["format"] != FORMAT:
-        raise InputError(f"{place}: format = {found['format']}: expected {FORMAT}")
+    if found["format"] not in FORMATS:
+        raise InputError(f"{place}: format = {found['format']}: expected one of {FORMATS}")
     return found
 
 
@@ -107,7 +123,25 @@ def table_of(batch: TeamBatch, first_segment: int) -> pa.Table:
         columns[f"parameters/{agent}"] = _vectors(batch.parameters[agent])
         final = batch.final_observations[agent]
         columns[f"final_observations/{agent}"] = _vectors_at(ends, final, len(batch))
+    for agent, there in batch.active.items():
+        columns[f"active/{agent}"] = pa.array(there.tolist())
+        final_there: list[Any] = [None] * len(batch)
+        always = np.ones((len(ends), *there.shape[1:]), bool)
+        for row, own in zip(ends, batch.final_active.get(agent, always).tolist(), strict=True):
+            final_there[row] = own
+        columns[f"final_active/{agent}"] = pa.array(final_there, columns[f"active/{agent}"].type)
     return pa.table(columns)
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Joins tables, of which some may say nothing of who was there."""
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def always_there(schema: pa.Schema) -> pa.Schema:
+    """Returns a schema without what files may lack."""
+    names = [name for name in schema.names if name.split("/")[0] not in _OF_SOME_AGENTS]
+    return pa.schema([schema.field(name) for name in names])
 
 
 def check_rows(table: pa.Table, agents: list[str], place: str) -> None:
@@ -172,7 +206,21 @@ def batch_of(table: pa.Table, agents: list[str], place: str) -> TeamBatch:
             for a in agents
         },
         terminated=_numpy(table["terminated"])[ends],
+        active=_activity(table, agents, "active", np.arange(len(table))),
+        final_active=_activity(table, agents, "final_active", np.flatnonzero(ends)),
     )
+
+
+def _activity(table: pa.Table, agents: list[str], name: str, rows: Array) -> dict[str, Array]:
+    """Who was there in some rows, of agents that have that column."""
+    found = {}
+    for agent in agents:
+        if f"{name}/{agent}" in table.column_names:
+            own = table[f"{name}/{agent}"].take(pa.array(rows)).to_pylist()
+            members = next((len(v) for v in own if isinstance(v, list)), None)
+            there: Any = True if members is None else [True] * members
+            found[agent] = np.array([there if v is None else v for v in own], bool)
+    return found
 
 
 def _types(agents: list[str]) -> Mapping[str, str]:

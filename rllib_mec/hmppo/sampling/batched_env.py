@@ -17,6 +17,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.sampling.callbacks import reported_metrics
+from rllib_mec.hmppo.space_leaves import batch_of_one
 
 Observations = dict[str, Any]
 
@@ -25,6 +26,16 @@ class BatchedEnv(Protocol):
     """B environments in lockstep: their episodes start together and end together.
 
     Every step returns new arrays: what was observed before is still in use.
+
+    Observations are in the structure of the agent's space, with an axis B before each leaf's own.
+
+    Where agents are not always there, a method ``active()`` says who is, at what was observed
+    last: ``{agent: (B,) bool}``, of groups ``(B, members)``. What others observe may be anything in
+    their space, and their actions mean nothing; agents that it does not name are there.
+
+    Where they are asked for, a method ``state()`` gives the environments' states, (B, …), and a
+    method ``rewards()`` what each agent itself was given in the last step, ``{agent: (B,)}``, of
+    groups ``(B, members)``.
     """
 
     num_envs: int
@@ -123,7 +134,7 @@ class BatchOfOne:
 
     def _batch(self, observations: Mapping[str, Any]) -> Observations:
         self._asked = set(observations)
-        return {agent: np.asarray(value)[None] for agent, value in observations.items()}
+        return {agent: batch_of_one(value) for agent, value in observations.items()}
 
 
 def _first(action: Any) -> Any:

@@ -13,8 +13,10 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import WEIGHTS_SEQ_NO
 
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
+from rllib_mec.hmppo.sampling.activity import absent_of
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv, batched
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps, log_episodes
+from rllib_mec.hmppo.sampling.env_check import unchecked_masks
 from rllib_mec.hmppo.sampling.env_failures import EnvFailures
 from rllib_mec.hmppo.sampling.sampler import Sampler
 from rllib_mec.hmppo.team_batch import TeamBatch
@@ -42,7 +44,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
         num_envs = self.config.num_envs_per_env_runner
         self.config.num_envs_per_env_runner = 1
         try:
-            super().make_env()
+            with unchecked_masks(self.config):
+                super().make_env()
         finally:
             self.config.num_envs_per_env_runner = num_envs
         self.num_envs = num_envs
@@ -84,7 +87,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             sampler.drop_episodes()
         batches, taken, ended = sampler.sample(steps, episodes, explore)
         self._failures.kept()
-        count_steps(self, taken * self.num_envs, ended * self.num_envs)
+        absent = absent_of(self.module.team, batches[0])
+        count_steps(self, taken * self.num_envs, ended * self.num_envs, absent)
         return batches
 
     def sample_size(self) -> tuple[int, int]:
@@ -100,6 +104,8 @@ class BatchedEnvRunner(MultiAgentEnvRunner):
             [self._failures.seed(self._seed)],
             self._log_episodes,
             self._remake if self.config.restart_failed_sub_environments else None,
+            with_states=self.config.critic_input == "state",
+            individual=self.config.rewards == "individual",
         )
 
     def _log_episodes(

@@ -15,8 +15,14 @@ from rllib_mec.hmppo.sampling.callbacks import EPISODE_METRICS, means
 Floats = NDArray[np.float64]
 
 
-def count_steps(runner: Any, env_steps: int, episodes: int) -> None:
-    """Counts what a sample holds: steps of all environments, and episodes that have ended."""
+def count_steps(
+    runner: Any, env_steps: int, episodes: int, absent: Mapping[str, int] | None = None
+) -> None:
+    """Counts what a sample holds: steps of all environments, and episodes that have ended.
+
+    Args:
+        absent: steps that each of the environment's agents was not there to act in.
+    """
     runner.num_env_steps_sampled_lifetime += env_steps
     log = runner.metrics.log_value
     log(names.NUM_ENV_STEPS_SAMPLED, env_steps, reduce="sum")
@@ -31,13 +37,14 @@ def count_steps(runner: Any, env_steps: int, episodes: int) -> None:
         log(names.NUM_EPISODES_LIFETIME, episodes, reduce="lifetime_sum")
     team = runner.module.team
     for module in team.agents:
-        # Every agent acts in every step, through a module of the same id or of its group's.
-        for agent in team.ids(module):
-            log((names.NUM_AGENT_STEPS_SAMPLED, agent), env_steps, reduce="sum")
-            log((names.NUM_AGENT_STEPS_SAMPLED_LIFETIME, agent), env_steps, reduce="lifetime_sum")
-        steps = env_steps * team.num_members(module)
-        log((names.NUM_MODULE_STEPS_SAMPLED, module), steps, reduce="sum")
-        log((names.NUM_MODULE_STEPS_SAMPLED_LIFETIME, module), steps, reduce="lifetime_sum")
+        # Agents act through a module of the same id or of their group's.
+        taken = {agent: env_steps - (absent or {}).get(agent, 0) for agent in team.ids(module)}
+        for agent, steps in taken.items():
+            log((names.NUM_AGENT_STEPS_SAMPLED, agent), steps, reduce="sum")
+            log((names.NUM_AGENT_STEPS_SAMPLED_LIFETIME, agent), steps, reduce="lifetime_sum")
+        total = sum(taken.values())
+        log((names.NUM_MODULE_STEPS_SAMPLED, module), total, reduce="sum")
+        log((names.NUM_MODULE_STEPS_SAMPLED_LIFETIME, module), total, reduce="lifetime_sum")
 
 
 def log_episodes(

@@ -10,9 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rllib_mec.hmppo.finite import check_observations, check_rewards
+from rllib_mec.hmppo.finite import check_observations, check_rewards, check_states
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
+from rllib_mec.hmppo.observation_codec import check_masks
+from rllib_mec.hmppo.sampling.activity import (
+    Activity,
+    activity_of,
+    agent_rewards_of,
+    without_absent,
+)
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
+from rllib_mec.hmppo.sampling.env_state import flat_states
 from rllib_mec.hmppo.sampling.recorder import Recorder
 from rllib_mec.hmppo.team_batch import TeamBatch
 
@@ -34,6 +42,8 @@ class Sampler:
         remake: called when the environments have raised or given what is not finite, with the
             error and whether they have stepped since the last one; returns new ones and their
             seeds. None: the error goes on to the caller.
+        with_states: whether batches hold the states of the environments.
+        individual: whether they hold what each agent was given.
     """
 
     def __init__(
@@ -43,6 +53,8 @@ class Sampler:
         seeds: Seeds,
         on_episodes: OnEpisodes,
         remake: Remake | None = None,
+        with_states: bool = False,
+        individual: bool = False,
     ) -> None:
         self.policies = policies
         self.env = env
@@ -50,6 +62,10 @@ class Sampler:
         self._on_episodes = on_episodes
         self._remake = remake
         self._observations: Any = None  # what the next actions answer; None before a reset
+        self._active: Activity = {}  # who is there to answer, see Recorder.add
+        self._with_states = with_states
+        self._individual = individual
+        self._states: Any = None  # of the environments, with the observations
         self._has_stepped = False
 
     def sample(self, steps: int, episodes: int, explore: bool) -> tuple[list[TeamBatch], int, int]:
@@ -64,7 +80,7 @@ class Sampler:
             while recorder.steps < steps or ended < episodes:
                 ended += self._step(recorder, explore)
             if self._observations is not None:
-                recorder.end_piece(self._observations, terminated=False)
+                recorder.end_piece(self._observations, False, self._active, self._states)
             return recorder.batches(), recorder.steps, ended
 
     def drop_episodes(self) -> None:
@@ -76,10 +92,13 @@ class Sampler:
         if self._observations is None and not self._reset():
             return False
         team, groups = self.policies.team, len(self.policies)
-        observed = self._observations
+        observed, active, states = self._observations, self._active, self._states
         actions, parameters = self.policies.act(
             {a: torch.from_numpy(observed[a]).unflatten(0, (groups, -1)) for a in team.agents},
             explore=explore,
+            active={
+                a: torch.from_numpy(own).unflatten(0, (groups, -1)) for a, own in active.items()
+            },
         )
         to_env = {a: team.codecs[a].to_env(actions[a].flatten(0, 1)) for a in team.agents}
         stepped = self._of_env(self._step_checked, to_env)
@@ -88,7 +107,8 @@ class Sampler:
             return False
         self._observations, rewards, terminated, truncated = stepped
         self._has_stepped = True
-        recorder.add(observed, actions, parameters, rewards)
+        given = agent_rewards_of(team, self.env) if self._individual else None
+        recorder.add(observed, actions, parameters, rewards, active, states, given)
         self._returns += rewards
         self._steps += 1
         if not (terminated or truncated):
@@ -102,7 +122,7 @@ class Sampler:
                 for name, values in self.env.episode_metrics().items()
             },
         )
-        recorder.end_piece(self._observations, terminated)
+        recorder.end_piece(self._observations, terminated, self._active, self._states)
         self._observations = None
         return True
 
@@ -126,16 +146,33 @@ class Sampler:
         """A step of the environments, with flat observations; what is not finite is an error."""
         observations, rewards, terminated, truncated = self.env.step(actions)
         check_rewards(rewards, self._steps + 1)
-        return self._flat(observations, self._steps + 1), rewards, terminated, truncated
+        flat = self._flat(observations, self._steps + 1)
+        if not (terminated or truncated):  # or else nobody acts on it
+            self._check_masks(flat, self._steps + 1)
+        return flat, rewards, terminated, truncated
 
     def _reset_checked(self, seed: Any) -> dict[str, Any]:
-        return self._flat(self.env.reset(seed), 0)
+        flat = self._flat(self.env.reset(seed), 0)
+        self._check_masks(flat, 0)
+        return flat
 
     def _flat(self, observations: dict[str, Any], step: int) -> dict[str, Any]:
         """Observations as networks take them, (S * B, observation_size) float32 of each agent."""
-        flat = {a: np.asarray(o, np.float32).reshape(len(o), -1) for a, o in observations.items()}
+        flat = self.policies.team.flatten(observations)
+        if (active_of := getattr(self.env, "active", None)) is not None:
+            self._active = activity_of(self.policies.team, active_of())
+            flat = without_absent(flat, self._active)
         check_observations(flat, observations, step)
+        if self._with_states:
+            self._states = flat_states(self.env)
+            check_states(self._states, step)
         return flat
+
+    def _check_masks(self, flat: dict[str, Any], step: int) -> None:
+        team = self.policies.team
+        for agent in team.masked:
+            codec, there = team.observation_codecs[agent], self._active.get(agent)
+            check_masks(codec, flat[agent], team.ids(agent), step, active=there)
 
     def _of_env(self, call: Callable[[Any], Any], argument: Any) -> Any:
         """Calls the environments; returns None if they failed and have been made anew."""

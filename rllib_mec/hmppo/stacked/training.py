@@ -16,6 +16,7 @@ from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS
 from rllib_mec.hmppo.algorithm import timesteps as timesteps_of
 from rllib_mec.hmppo.learning.update import StackedUpdate
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
+from rllib_mec.hmppo.sampling.activity import absent_of
 from rllib_mec.hmppo.sampling.batched_env import batched
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps, log_episodes
 from rllib_mec.hmppo.sampling.sampler import Sampler
@@ -66,6 +67,8 @@ class StackedTraining:
             batched(one_env, num_envs * len(self._all)),
             seeds,
             self._log_episodes,
+            with_states=self._config.critic_input == "state",
+            individual=self._config.rewards == "individual",
         )
 
     def train(self) -> dict[str, dict[str, Any]]:
@@ -89,7 +92,8 @@ class StackedTraining:
         while rows < self._config.total_train_batch_size:
             batches, taken, ended = self._sampler.sample(steps, episodes, self._config.explore)
             for runner, own, batch in zip(self._runners, parts, batches, strict=True):
-                count_steps(runner, taken * runner.num_envs, ended * runner.num_envs)
+                absent = absent_of(runner.module.team, batch)
+                count_steps(runner, taken * runner.num_envs, ended * runner.num_envs, absent)
                 own.append(batch)
             rows += len(batches[0])
         for algorithm, runner in zip(self._all, self._runners, strict=True):

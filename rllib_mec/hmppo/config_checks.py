@@ -1,0 +1,103 @@
+"""Which settings of HMPPO make sense, by themselves and with each other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rllib_mec.errors import InputError, unknown_name
+from rllib_mec.hmppo.learning.sequential import UPDATES
+from rllib_mec.hmppo.modules.autoregressive import CASE_HEADS
+from rllib_mec.hmppo.modules.critic import CRITICS
+from rllib_mec.hmppo.team import RATIOS
+
+OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
+"""RLlib's names, see :class:`~rllib_mec.hmppo.modules.observation_filter.ObservationFilter`."""
+
+CRITIC_INPUTS = ("observations", "state")
+"""What a central critic sees, if it is not the observations of some agents."""
+
+REWARDS = ("shared", "individual")
+"""Whose reward an agent learns from: the team's or its own."""
+
+_NAMES = {
+    "critic": CRITICS,
+    "rewards": REWARDS,
+    "update": UPDATES,
+    "ratio": RATIOS,
+    "case_head": CASE_HEADS,
+    "observation_filter": OBSERVATION_FILTERS,
+}
+"""Settings that are one of some names."""
+
+_BOUNDS = {
+    "gamma": (0.0, 1.0),
+    "lambda_": (0.0, 1.0),
+    "clip_param": (0.0, math.inf),
+    "grad_clip": (0.0, math.inf),
+    "vf_loss_coeff": (0.0, math.inf),
+    "num_epochs": (1, math.inf),
+}
+"""Settings whose values RLlib does not check, and where they make sense."""
+
+
+def check_settings(config: Any) -> None:
+    """Checks settings by themselves and with each other.
+
+    Raises:
+        InputError: naming the first one that makes no sense.
+    """
+    for name, known in _NAMES.items():
+        if getattr(config, name) not in known:
+            raise unknown_name(name, getattr(config, name), known)
+    if config.update == "sequential" and config._torch_grad_scaler_class is not None:
+        raise InputError(
+            "update = 'sequential': expected no _torch_grad_scaler_class: torch's scalers "
+            "refuse steps in which only some networks learn"
+        )
+    seen = config.critic_input
+    if isinstance(seen, str) and seen not in CRITIC_INPUTS:
+        raise unknown_name("critic_input", seen, CRITIC_INPUTS)
+    if not isinstance(seen, str | list | tuple):
+        raise InputError(
+            f"critic_input = {seen!r}: expected one of {', '.join(CRITIC_INPUTS)}, or a list of "
+            "agents"
+        )
+    for name in ("entity_shared", "compiled", "mixed_precision"):
+        if not isinstance(getattr(config, name), bool):
+            raise InputError(f"{name} = {getattr(config, name)!r}: expected true or false")
+    if config.rewards == "individual" and config.critic != "separate":
+        raise InputError(
+            f"rewards = 'individual': expected critic = 'separate', got {config.critic!r}"
+        )
+    if config.ratio == "entity" and not config.entity_shared:
+        raise InputError("ratio = 'entity': expected entity_shared = true, got false")
+    if config.case_head == "autoregressive" and not config.entity_shared:
+        raise InputError("case_head = 'autoregressive': expected entity_shared = true, got false")
+    for name, (low, high) in _BOUNDS.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
+
+
+def check_sample_ahead(config: Any) -> None:
+    """Checks that sampling ahead is possible.
+
+    Raises:
+        InputError: says what is in the way.
+    """
+    if config.sample_ahead not in (0, 1):
+        raise InputError(f"sample_ahead = {config.sample_ahead!r}: expected 0 or 1")
+    if not config.sample_ahead or config.in_evaluation:
+        return
+    if not config.num_env_runners:
+        raise InputError(
+            "sample_ahead = 1: expected num_env_runners >= 1, got 0: without remote runners, "
+            "sampling and learning share one process"
+        )
+    in_flight = config.max_requests_in_flight_per_env_runner
+    if in_flight != 1:
+        raise InputError(
+            "sample_ahead = 1: expected max_requests_in_flight_per_env_runner = 1, "
+            f"got {in_flight!r}"
+        )
