@@ -12,10 +12,27 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_itemcollected(item):
+    """Says which tests share a process: those that share a Ray, and those of a file."""
+    group = "ray" if _shares_ray(item) else item.nodeid.partition("::")[0]
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items):
-    """Tests that share this process's Ray come last: the others may want to start their own."""
-    items.sort(key=lambda item: "ray_session" in getattr(item, "fixturenames", ()))
+def pytest_collection_modifyitems(config, items):
+    """Those that share a Ray take a process until they are done; what it can do then comes last.
+
+    Tests that start a Ray of their own cannot do so beside it: they come at once, in the other
+    process, or before it where there is but one (``-n 0``).
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (not _shares_ray(item), item.get_closest_marker("ray") is None))
+    else:
+        items.sort(key=_shares_ray)
+
+
+def _shares_ray(item):
+    return "ray_session" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
