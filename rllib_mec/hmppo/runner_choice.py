@@ -53,7 +53,9 @@ def runner_class(config: Any, env: Any) -> type:
             f"env_runner_cls = {config.env_runner_cls.__name__}: expected none with output, which "
             "only HMPPO's runners write"
         )
-    reason = "" if config.batched is False else why_not_batched(config, env)
+    reason: str | None = ""
+    if config.batched is not False:
+        reason = why_not_batched(config, env) or _what_batches_lack(config, env)
     if config.batched and reason:
         raise InputError(f"batched = True: {reason}")
     if reason is None:
@@ -91,10 +93,6 @@ def why_not_batched(config: Any, env: Any) -> str | None:
     """
     if not has_batched_form(env):
         return "the environment has no method batched(num_envs) of its own"
-    needed = {"state": config.critic_input == "state", "rewards": config.rewards == "individual"}
-    for method in (name for name, is_needed in needed.items() if is_needed):
-        if not callable(getattr(env.batched(1), method, None)):
-            return f"the environment's batches have no method {method}(), which is needed"
     if config.env_runner_cls not in _CHOSEN:
         return "env_runner_cls is set"
     for name in ("env_to_module", "module_to_env", "learner"):
@@ -103,6 +101,15 @@ def why_not_batched(config: Any, env: Any) -> str | None:
     if not config.normalize_actions:
         return "normalize_actions is false"
     return _hook_per_episode(config)
+
+
+def _what_batches_lack(config: Any, env: Any) -> str | None:
+    """Returns what the environment's batches do not tell that learning needs, if anything."""
+    needed = {"state": config.critic_input == "state", "rewards": config.rewards == "individual"}
+    for method in (name for name, is_needed in needed.items() if is_needed):
+        if not callable(getattr(env.batched(1), method, None)):
+            return f"the environment's batches have no method {method}(), which is needed"
+    return None
 
 
 def _hook_per_episode(config: Any) -> str | None:
