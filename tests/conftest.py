@@ -19,16 +19,20 @@ def pytest_itemcollected(item):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config, items):
-    """Those that share a Ray take a process until they are done; what it can do then comes last.
-
-    Tests that start a Ray of their own cannot do so beside it: they come at once, in the other
-    process, or before it where there is but one (``-n 0``).
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first: those that share a Ray in one process, those that start one
+    of their own in the other.
     """
-    if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: (not _shares_ray(item), item.get_closest_marker("ray") is None))
-    else:
-        items.sort(key=_shares_ray)
+    items.sort(key=lambda item: (not _shares_ray(item), item.get_closest_marker("ray") is None))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Ends the shared Ray after the last that shares it: others are to find none."""
+    if _shares_ray(item) and not _shares_ray(nextitem):
+        import ray
+
+        ray.shutdown()
 
 
 def _shares_ray(item):
