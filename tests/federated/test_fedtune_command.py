@@ -210,7 +210,7 @@ def on_ray(ray_session, monkeypatch):
 
 
 @pytest.mark.ray
-def test_workers_come_to_the_same(options, tmp_path, request):
+def test_workers_come_to_the_same(ray_session, options, tmp_path, request):
     options += ["--case", "fedpeat", "--rounds", 1]
     assert fedtune(*options, "--out", tmp_path / "one.parquet") == 0
     request.getfixturevalue("on_ray")
