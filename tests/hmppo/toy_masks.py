@@ -107,6 +107,69 @@ class Locks(MultiAgentEnv):
         return observations, rewards, {"__all__": False}, done, {}
 
 
+class TwinDoors(Locks):
+    """A group whose two members have a mask each, beside an agent that is none."""
+
+    agent_groups = {"doors": ("left", "right")}  # noqa: RUF012
+
+    def __init__(self, env_config=None):
+        super().__init__(env_config)
+        self.agents = self.possible_agents = ["left", "right", "key"]
+        door = gym.spaces.Dict({"action_mask": bits(5), "observation": box(2)})
+        actions = gym.spaces.Dict({"how": gym.spaces.Discrete(3), "to": gym.spaces.Discrete(2)})
+        self.observation_spaces = {"left": door, "right": door, "key": OBSERVATIONS["key"]}
+        self.action_spaces = {"left": actions, "right": actions, "key": ACTIONS["key"]}
+
+    def observe(self):
+        observations = {"key": super().observe()["key"]}
+        self.doors = {}
+        for agent in ("left", "right"):
+            mask = np.concatenate([np.eye(3, dtype=np.int8)[self.random.integers(3)], [1, 1]])
+            seen = self.random.normal(size=2).astype(np.float32)
+            observations[agent] = {"observation": seen, "action_mask": mask}
+            self.doors[agent] = mask
+        return observations
+
+    def step(self, action_dict):
+        hits = [self.doors[a][int(action_dict[a]["how"])] for a in ("left", "right")]
+        assert all(hits)
+        self.steps += 1
+        done = {"__all__": self.steps == self.num_steps}
+        reward = sum(int(action_dict[a]["to"]) for a in ("left", "right")) / 2
+        return self.observe(), dict.fromkeys(action_dict, reward), {"__all__": False}, done, {}
+
+
+class Rack(Locks):
+    """Three entities with three choices each, of which some are allowed."""
+
+    num_entities = 3
+    entity_order = {"rack": 1}  # noqa: RUF012
+
+    def __init__(self, env_config=None):
+        super().__init__(env_config)
+        self.agents = self.possible_agents = ["rack", "free"]
+        rack = gym.spaces.Dict({"action_mask": bits(3, 3), "observations": box(6)})
+        self.observation_spaces = {"rack": rack, "free": box(9)}
+        self.action_spaces = {
+            "rack": gym.spaces.MultiDiscrete([3] * 3),
+            "free": gym.spaces.MultiBinary(3),
+        }
+
+    def observe(self):
+        draw = self.random
+        self.mask = np.stack([some(draw, 3) for _ in range(3)])
+        seen = draw.normal(size=6).astype(np.float32)
+        free = draw.normal(size=9).astype(np.float32)
+        return {"rack": {"action_mask": self.mask, "observations": seen}, "free": free}
+
+    def step(self, action_dict):
+        assert all(self.mask[i, k] for i, k in enumerate(action_dict["rack"]))
+        self.steps += 1
+        done = {"__all__": self.steps == self.num_steps}
+        reward = float(action_dict["rack"].sum())
+        return self.observe(), dict.fromkeys(action_dict, reward), {"__all__": False}, done, {}
+
+
 class BatchableLocks(Locks):
     def batched(self, num_envs):
         config = {"num_steps": self.num_steps, "barred_at": self.barred_at}

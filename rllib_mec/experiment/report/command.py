@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from rllib_mec.errors import InputError
+from rllib_mec.experiment.output import check_output, write_output
 from rllib_mec.experiment.report import figure5, figures
 from rllib_mec.experiment.report.control import control_table, is_control
 from rllib_mec.experiment.report.control_wording import control_tables
@@ -43,20 +42,12 @@ def report_command(runs: Sequence[Path], out: Path) -> None:
     Raises:
         InputError: no studies, one that cannot be read, no matplotlib, or ``out`` is a file.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: expected a directory, found a file")
+    check_output(out)
     figures.require_matplotlib()
     federations = [path for path in runs if path.suffix == FEDERATION and not path.is_dir()]
     studies = [read_study(path) for path in runs if path not in federations]
     files = report_files(studies, federations)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (out / name).write_bytes(content)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot write: {error.strerror or error}") from None
-    for name in files:
-        click.echo(str(out / name))
+    write_output(out, files)
 
 
 def report_files(studies: Sequence[Study], federations: Sequence[Path] = ()) -> dict[str, bytes]:

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from rllib_mec import __version__
 from rllib_mec.baselines.policies import NAMES
-from rllib_mec.errors import InputError
+from rllib_mec.experiment.output import check_output, write_output
 from rllib_mec.experiment.report.figures import require_matplotlib
 from rllib_mec.experiment.show import fedpeat_view, mec_view
 from rllib_mec.experiment.show.episode import hold, play
@@ -36,18 +34,10 @@ def show_command(
             cannot be written.
     """
     require_matplotlib("show")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: expected a directory, found a file")
+    check_output(out)
     played = play(target, env, env_config, seed, trust, explore)
     files = show_files(played, target, seed, explore)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (out / name).write_bytes(content)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot write: {error.strerror or error}") from None
-    for name in files:
-        click.echo(str(out / name))
+    write_output(out, files)
 
 
 def show_files(played: Played, target: str, seed: int, explore: bool) -> dict[str, bytes]:
