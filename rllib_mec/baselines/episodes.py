@@ -20,6 +20,8 @@ def play(env: BatchedEnv, policy: Policy, seed: Any = None) -> tuple[dict[str, N
         the episodes' metrics, (B,) each, and the steps that each episode took.
     """
     observations = env.reset(seed)
+    if (begin := getattr(policy, "begin", None)) is not None:
+        begin(env.num_envs)
     steps, done = 0, False
     while not done:
         observations, _, terminated, truncated = env.step(policy.act(env, observations))

@@ -1,7 +1,8 @@
 """Policies that learn nothing, on batches of environments.
 
 A policy has one method, ``act(env, observations)``, which returns the actions of all agents, with
-a leading axis of ``env.num_envs``. ``random`` acts in any environment; the others know the system,
+a leading axis of ``env.num_envs``. One that remembers steps has ``begin(num_envs)``, too, which is
+called when episodes begin. ``random`` acts in any environment; the others know the system,
 that of ``mec`` or that of ``fedpeat``.
 """
 

@@ -7,7 +7,8 @@ environments in lockstep. Beyond that it has
 * ``observation_spaces`` and ``action_spaces`` of each agent;
 * if it likes, what :class:`~rllib_mec.hmppo.team.Team` reads from an environment: ``agent_order``,
   ``action_slots``, ``num_entities``, ``entity_order``, ``agent_groups``;
-* ``metric_names``, if it measures more than the reward.
+* ``metric_names``, if it measures more than the reward;
+* ``active()``, if agents are not always there: who is not, observes nothing here.
 
 With ``agent_groups`` its arrays are those of groups, the members' one after the other, (B, A F) of
 observations and (B, A) of actions, while its spaces are those of members.
@@ -18,7 +19,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from gymnasium.vector.utils import batch_space, create_empty_array, iterate
 from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 EPISODE_METRICS = "episode_metrics"
@@ -49,6 +52,8 @@ class OneOfBatch(MultiAgentEnv):
         deciders = dict.fromkeys(group_of.get(agent, agent) for agent in self.possible_agents)
         self.agent_order = tuple(getattr(self._one, "agent_order", None) or deciders)
         self._groups = groups
+        # For who is not there.
+        self._anything = {a: _zeros(own) for a, own in self.action_spaces.items()}
         for name in _DECLARED:
             if hasattr(self._one, name):
                 setattr(self, name, getattr(self._one, name))
@@ -79,18 +84,40 @@ class OneOfBatch(MultiAgentEnv):
         for name, batch in observations.items():
             ids = self._groups.get(name)
             if ids is None:
-                found[name] = batch[0]
+                found[name] = _first(batch)
             else:
-                found |= dict(zip(ids, np.split(batch[0], len(ids)), strict=True))
-        return found
+                own = np.reshape(batch[0], (len(ids), *self.observation_spaces[ids[0]].shape))
+                found |= dict(zip(ids, own, strict=True))
+        absent = self._absent()
+        return {agent: own for agent, own in found.items() if agent not in absent}
+
+    def _absent(self) -> set[str]:
+        """Who is not there."""
+        active_of = getattr(self._one, "active", None)
+        said = {} if active_of is None else active_of()
+        return {
+            agent
+            for name, there in said.items()
+            for agent, own in zip(self._groups.get(name, (name,)), np.ravel(there), strict=True)
+            if not own
+        }
 
     def _joined(self, actions: Mapping[str, Any]) -> dict[str, Any]:
-        """Actions as the batched form takes them."""
+        """Actions as the batched form takes them; of those who are not there, any."""
+        actions = {a: actions.get(a, own) for a, own in self._anything.items()}
         members = {member for ids in self._groups.values() for member in ids}
         joined = {a: _batch_of_one(own) for a, own in actions.items() if a not in members}
         for name, ids in self._groups.items():
             joined[name] = np.concatenate([np.ravel(actions[member]) for member in ids])[None]
         return joined
+
+
+def _first(batch: Any) -> Any:
+    if isinstance(batch, Mapping):
+        return {key: _first(part) for key, part in batch.items()}
+    if isinstance(batch, tuple):
+        return tuple(_first(part) for part in batch)
+    return batch[0]
 
 
 def _batch_of_one(action: Any) -> Any:
@@ -99,3 +126,7 @@ def _batch_of_one(action: Any) -> Any:
     if isinstance(action, tuple):
         return tuple(_batch_of_one(part) for part in action)
     return [action]
+
+
+def _zeros(space: gym.Space) -> Any:
+    return next(iter(iterate(batch_space(space, 1), create_empty_array(space, 1, fn=np.zeros))))

@@ -212,6 +212,11 @@ class HMPPOConfig(PPOConfig):
     def _checked_networks(self) -> dict[str, Any]:
         return checked_networks(self._model_config, self.model_defaults)
 
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether actors have a memory."""
+        return bool(self._checked_networks().get("recurrent_layer"))
+
     def get_default_learner_class(self) -> type:
         from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
 

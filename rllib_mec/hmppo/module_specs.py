@@ -13,7 +13,9 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.modules.autoregressive import choosing_in_turn
 from rllib_mec.hmppo.modules.critic import Critic, CriticPlan
+from rllib_mec.hmppo.modules.images import filters_for
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.modules.recurrent import memory_size
 from rllib_mec.hmppo.team import Team
 
 
@@ -38,8 +40,13 @@ def module_spec(
             f"count_steps_by = {config.count_steps_by!r}: expected 'env_steps' with groups of "
             "agents"
         )
+    _check_networks(config, team, networks)
     in_turn = choosing_in_turn(team) if config.case_head == "autoregressive" else []
     plan = critic_plan(config, team, state_size)
+    # Critics of the environment's state have no memory: a state tells all there is to know.
+    critic_networks = networks | ({} if state_size is None else {"recurrent_layer": None})
+    remembering = bool(critic_networks.get("recurrent_layer"))
+    carried = sum(_memory_size(plan, mid, networks) for mid in plan.critics) if remembering else 0
     specs = {
         agent: RLModuleSpec(
             module_class=config.actor_class,
@@ -52,7 +59,8 @@ def module_spec(
                 "num_members": team.num_members(agent) if agent in team.members else None,
                 "autoregressive": agent in in_turn,
                 "entity_order": team.entity_order.get(agent),
-            },
+            }
+            | ({"carried_memory": carried} if carried and agent == team.agents[0] else {}),
         )
         for agent in team.agents
     }
@@ -63,15 +71,60 @@ def module_spec(
                 -np.inf, np.inf, plan.input_shape(critic_id), np.float32
             ),
             action_space=gym.spaces.Discrete(1),
-            model_config=networks
-            | ({} if plan.takes_entities(critic_id) else {"num_entities": None}),
-            learner_only=True,
+            model_config=critic_networks
+            | ({} if plan.takes_entities(critic_id) else {"num_entities": None})
+            | _critic_inputs(plan, critic_id),
+            # Who remembers has to look on.
+            learner_only=not remembering,
         )
+    described = {"team": team.to_dict(), "state_size": state_size}
+    if remembering:
+        described["critics"] = {
+            "kind": plan.kind,
+            "entity_shared": plan.entity_shared,
+            "seen": plan.seen,
+        }
     return MultiRLModuleSpec(
-        multi_rl_module_class=JointPolicy,
-        rl_module_specs=specs,
-        model_config={"team": team.to_dict(), "state_size": state_size},
+        multi_rl_module_class=JointPolicy, rl_module_specs=specs, model_config=described
     )
+
+
+def _critic_inputs(plan: CriticPlan, critic_id: str) -> dict[str, Any]:
+    """What a critic's ``model_config`` says of its inputs, where there is something to say."""
+    images = [dataclasses.astuple(image) for image in plan.images(critic_id)]
+    members = plan.team.num_members(plan.critics[critic_id][0])
+    return ({"images": images} if images else {}) | (
+        {"num_members": members} if plan.is_by_member(critic_id) else {}
+    )
+
+
+def _memory_size(plan: CriticPlan, critic_id: str, networks: dict[str, Any]) -> int:
+    members = _critic_inputs(plan, critic_id).get("num_members", 1)
+    return members * memory_size(networks)
+
+
+def _check_networks(config: Any, team: Team, networks: dict[str, Any]) -> None:
+    """Refuses images and memories where they cannot be."""
+    images = [a for a in team.agents if team.observation_codecs[a].images]
+    seen = bool(images) and networks.get("conv_filters") != []
+    recurrent = networks.get("recurrent_layer")
+    if config.entity_shared and seen:
+        raise InputError(
+            f"entity_shared = true: expected false with images, which {images[0]} observes (or "
+            "model_config.conv_filters = [])"
+        )
+    shapes = {image.shape for a in images for image in team.observation_codecs[a].images}
+    for shape in shapes if seen else ():
+        filters_for(shape, networks["conv_filters"], networks["conv_activation"])
+    if config.entity_shared and recurrent:
+        raise InputError(
+            f"model_config.recurrent_layer = {recurrent!r}: expected null with entity_shared"
+        )
+    if config.compiled and (seen or recurrent):
+        raise InputError(
+            "compiled = true: expected false with images and recurrent layers, whose gradients are "
+            "autograd's"
+        )
 
 
 def critic_plan(config: Any, team: Team, state_size: int | None) -> CriticPlan:

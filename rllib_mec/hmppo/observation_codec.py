@@ -8,6 +8,9 @@ An observation space is one leaf, or a Dict or Tuple of leaves, in any depth. As
 | Box, MultiBinary        | the numbers, row by row         |
 | Discrete, MultiDiscrete | one-hot, for each choice        |
 
+A Box of three axes is an image, which networks see by convolutions; see
+:mod:`rllib_mec.hmppo.modules.images`.
+
 Where the environment gives an action mask with the observation, it comes last; see
 :mod:`rllib_mec.hmppo.action_mask`. All before it are *features*, what networks see.
 
@@ -18,6 +21,7 @@ tell apart.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +34,7 @@ from torch import Tensor
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.action_mask import MASK, ActionMask, NothingAllowedError, observed_key
+from rllib_mec.hmppo.images import Image, image_of
 from rllib_mec.hmppo.space_leaves import Path, batch_of_one, leaf_of, leaves_of
 
 Floats = NDArray[np.float32]
@@ -66,6 +71,7 @@ class ObservationCodec:
         is_array: whether observations are arrays of numbers as they are (a Box).
         features: the space of the observation without its mask.
         num_features: entries of the features.
+        images: among the features.
         mask: what is known of the mask; None where there is none.
         size: entries of a flat observation.
     """
@@ -80,7 +86,13 @@ class ObservationCodec:
             _leaf((*prefix, *path), own, agent) for path, own in leaves_of(self.features)
         ]
         self.is_array = isinstance(space, gym.spaces.Box)
-        self.num_features = sum(leaf.size for leaf in self._leaves)
+        starts = [0, *itertools.accumulate(leaf.size for leaf in self._leaves)]
+        self.num_features = starts.pop()
+        found = [
+            image_of(own, start)
+            for start, (_, own) in zip(starts, leaves_of(self.features), strict=True)
+        ]
+        self.images: tuple[Image, ...] = tuple(image for image in found if image is not None)
         self.mask = None if key is None else ActionMask(leaf_of(space, (MASK,)), actions, agent)
         self.size = self.num_features + (self.mask.size if self.mask else 0)
 

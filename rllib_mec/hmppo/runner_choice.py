@@ -48,6 +48,10 @@ def runner_class(config: Any, env: Any) -> type:
             raise InputError(
                 f"{name} = {value!r}: expected no output, recordings lack what is learned from then"
             )
+    if config.output is not None and config.is_recurrent:
+        raise InputError(
+            "model_config.recurrent_layer: expected null with output, recordings lack memories"
+        )
     if config.output is not None and is_own:
         raise InputError(
             f"env_runner_cls = {config.env_runner_cls.__name__}: expected none with output, which "

@@ -273,6 +273,19 @@ class Team:
             for agent, own in observations.items()
         }
 
+    def as_seen(
+        self, observations: Mapping[str, Tensor], actions: Mapping[str, Tensor], active: Active
+    ) -> dict[str, Tensor]:
+        """Observations as critics see them: with slots filled in, and zeros for who is not there.
+
+        Args:
+            observations: (…, observation_size) of each agent.
+            actions: flat ones, of those that have decided.
+            active: who was there.
+        """
+        seen = {a: self.fill_slots(a, observations[a], actions, active) for a in self.agents}
+        return self.blanked(seen, active) if active else seen
+
     @property
     def decision_points(self) -> dict[str, int]:
         """Index of the point at which each agent decides, see :func:`decision_points`."""

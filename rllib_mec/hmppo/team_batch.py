@@ -41,6 +41,8 @@ class TeamBatch:
     final_active: the same of the final observations, (S,) or (S, members).
     states: of the environment before each row, (R, numbers), if critics see them; or None.
     final_states: after each segment, (S, numbers), or None.
+    memories: of recurrent modules before each row, (R, memory_size), by module id; or empty.
+    final_memories: after each segment, (S, memory_size).
     agent_rewards: what each agent itself was given, (R,), of groups (R, members), if agents learn
         from that; or empty.
     """
@@ -58,6 +60,8 @@ class TeamBatch:
     states: Array | None = None
     final_states: Array | None = None
     agent_rewards: Columns = dataclasses.field(default_factory=dict)
+    memories: Columns = dataclasses.field(default_factory=dict)
+    final_memories: Columns = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -119,8 +123,12 @@ class TeamBatch:
                 column[-1] = True if there is None else there[stop]
         parts = {
             n: of_each_agent(getattr(self, n), lambda c: c[start:stop])
-            for n in (*ROW_COLUMNS, "active", "agent_rewards")
+            for n in (*ROW_COLUMNS, "active", "agent_rewards", "memories")
         }
+        final_memories = of_each_agent(self.final_memories, lambda column: column[chosen])
+        if cut:
+            for mid, column in final_memories.items():
+                column[-1] = self.memories[mid][stop]
         final_states = None
         if self.states is not None and self.final_states is not None:
             final_states = self.final_states[chosen]
@@ -131,6 +139,7 @@ class TeamBatch:
             final_active=final_active,
             states=None if self.states is None else self.states[start:stop],
             final_states=final_states,
+            final_memories=final_memories,
             rewards=self.rewards[start:stop],
             lengths=lengths,
             final_observations=final,

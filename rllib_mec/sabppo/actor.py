@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rllib_mec.hmppo.action_codec import CATEGORICAL
 from rllib_mec.hmppo.modules.actor import Actor
-from rllib_mec.hmppo.modules.networks import Network
+from rllib_mec.hmppo.modules.images import ImageMLP, plain_network
+from rllib_mec.hmppo.modules.networks import MLP, EntityEncoder, Network
 from rllib_mec.sabppo.branches import BranchHeads
 
 
@@ -24,12 +25,10 @@ class BranchingActor(Actor):
                 : leaf.size // entities
             ]
         ]
-        return BranchHeads(
-            num_inputs,
-            config["fcnet_hiddens"],
-            outputs,
-            width,
-            config["fcnet_activation"],
-            0.01,
-            by_entity=self.num_entities is not None,
-        )
+        hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
+        trunk: MLP | ImageMLP | EntityEncoder
+        if self.num_entities:
+            trunk = EntityEncoder(num_inputs, hidden, activation)
+        else:
+            trunk = plain_network(num_inputs, hidden, None, config, self.observation_codec.images)
+        return BranchHeads(trunk, outputs, width, activation, 0.01)

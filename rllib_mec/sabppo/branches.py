@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS, dense, pull_dense
+from rllib_mec.hmppo.modules.images import ImageMLP
 from rllib_mec.hmppo.modules.networks import MLP, EntityEncoder, Network, Tape, Values
 
 
@@ -96,30 +97,23 @@ class BranchHeads(Network):
     """A trunk and its branches: (S, R, I) to (S, R, O), by entity (S, R, N, F) to (S, R, N, O).
 
     Args:
-        hidden: widths of the trunk's layers. outputs, width: see :class:`Branches`.
-        by_entity: the trunk encodes each of N entities in the context of all, and all entities
-            have the same branches.
+        trunk: maps (S, R, I), or as an entity encoder (S, R, N, F); then all entities have the same
+            branches.
+        outputs, width, activation, output_gain: see :class:`Branches`.
     """
 
     def __init__(
         self,
-        num_inputs: int,
-        hidden: Sequence[int],
+        trunk: MLP | ImageMLP | EntityEncoder,
         outputs: Sequence[int],
         width: int,
         activation: str,
         output_gain: float,
-        by_entity: bool,
     ) -> None:
         super().__init__()
-        self.trunk: MLP | EntityEncoder = (
-            EntityEncoder(num_inputs, hidden, activation)
-            if by_entity
-            else MLP(num_inputs, hidden, activation, None)
-        )
-        num_encoded = self.trunk.num_outputs
-        self.branches = Branches(num_encoded, outputs, width, activation, output_gain)
-        self.by_entity = by_entity
+        self.trunk = trunk
+        self.branches = Branches(trunk.num_outputs, outputs, width, activation, output_gain)
+        self.by_entity = isinstance(trunk, EntityEncoder)
 
     @property
     def last(self) -> nn.Linear:

@@ -6,11 +6,12 @@ from typing import Any
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo import HMPPOConfig, Team
-from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS
+from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS, RECURRENT
 from rllib_mec.sabppo.actor import BranchingActor
 from rllib_mec.sabppo.algorithm import SABPPO
 
-BRANCHING_DEFAULTS: dict[str, Any] = MODEL_DEFAULTS | {
+BRANCHING_DEFAULTS: dict[str, Any] = {
+    **{name: own for name, own in MODEL_DEFAULTS.items() if name not in RECURRENT},
     "branch_width": 16,  # of the hidden layer of each branch; 0: none
 }
 """What ``model_config`` may hold, with its defaults."""

@@ -34,6 +34,9 @@ class TeamPolicy:
             self._generator = torch.Generator()
             self._generator.manual_seed(seed)
 
+    def begin(self, num_envs: int) -> None:
+        self._memories = self.module.initial_memories(num_envs, critics=False)
+
     def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
         flat = self.module.team.flatten(observations)
         tensors = {agent: torch.from_numpy(value) for agent, value in flat.items()}
@@ -48,6 +51,7 @@ class TeamPolicy:
             explore=self._generator is not None,
             generator=self._generator,
             active=active,
+            memories=self._memories,
         )
         codecs = self.module.team.codecs
         return {agent: codecs[agent].to_env(flat.numpy()) for agent, flat in actions.items()}

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads
+from rllib_mec.hmppo.modules.images import ImageMLP
 from rllib_mec.hmppo.modules.networks import MLP, EntityEncoder, EntityHeads, MemberHeads, Network
 from rllib_mec.hmppo.modules.observation_filter import ObservationFilter
 from rllib_mec.sabppo.branches import Branches, BranchHeads
@@ -36,13 +37,15 @@ def outputs_of(network: Network, x: Tensor) -> Tensor:
     """
     if isinstance(network, MLP):
         return _mlp(network, x)
+    if isinstance(network, ImageMLP):
+        return _mlp(network.dense, network.encoded(x))
     if isinstance(network, MemberHeads):
-        return _mlp(network.each, x)  # rows are members
+        return outputs_of(network.each, x)  # rows are members
     if isinstance(network, EntityHeads):
         return _mlp(network.head, _encoded(network.encoder, x))
     if isinstance(network, BranchHeads):
         trunk = network.trunk
-        encoded = _mlp(trunk, x) if isinstance(trunk, MLP) else _encoded(trunk, x)
+        encoded = _encoded(trunk, x) if isinstance(trunk, EntityEncoder) else outputs_of(trunk, x)
         return _branches(network.branches, encoded)
     raise InputError(f"a network of {type(network).__name__} cannot be exported")
 

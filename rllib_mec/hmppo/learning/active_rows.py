@@ -13,9 +13,9 @@ from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.distributions import ActionDistribution
 from rllib_mec.hmppo.groups import at_entries, by_member
 from rllib_mec.hmppo.modules.actor import Actor
+from rllib_mec.hmppo.modules.recurrent import ACTIVE
 
-ACTIVE = "active"
-"""The column's name, beside RLlib's."""
+__all__ = ["ACTIVE", "at_parameters", "mean", "mean_entropy", "mean_kl", "weights"]
 
 
 def weights(active: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.groups import of_group
+from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.modules.recurrent import CARRIED, MEMORY_IN, OWN
 from rllib_mec.hmppo.sampling.env_state import STATE_INFO
 from rllib_mec.hmppo.sampling.whole_steps import absent_rows
 from rllib_mec.hmppo.team import Team
@@ -39,7 +41,12 @@ class EpisodesToTeamBatch(ConnectorV2):
         self.individual = individual
 
     def __call__(
-        self, *, episodes: Sequence[MultiAgentEpisode], batch: dict[str, Any], **kwargs: Any
+        self,
+        *,
+        rl_module: Any,
+        episodes: Sequence[MultiAgentEpisode],
+        batch: dict[str, Any],
+        **kwargs: Any,
     ) -> dict[str, Any]:
         episodes = [episode for episode in episodes if len(episode) > 0]
         columns = [self._columns(episode) for episode in episodes]
@@ -81,8 +88,27 @@ class EpisodesToTeamBatch(ConnectorV2):
                     for a in agents
                     if self.individual
                 },
+                **self._memories(columns, rl_module),
             )
         }
+
+    def _memories(
+        self, columns: Sequence[dict[str, dict[str, Floats]]], module: JointPolicy
+    ) -> dict[str, Any]:
+        """What recurrent modules knew before each step, and after the episodes."""
+        before: dict[str, Floats] = {}
+        after: dict[str, Floats] = {}
+        for agent in self.team.agents:
+            for name, modules in ((MEMORY_IN, {agent: 0}), (CARRIED, module.carried_memories)):
+                if name not in columns[0][agent]:
+                    continue
+                own = [column[agent][name] for column in columns]
+                ends = np.cumsum(list(modules.values()))[:-1]
+                rows = np.split(np.concatenate([each[:-1] for each in own]), ends, axis=-1)
+                last = np.split(np.stack([each[-1] for each in own]), ends, axis=-1)
+                before |= dict(zip(modules, rows, strict=True))
+                after |= dict(zip(modules, last, strict=True))
+        return {"memories": before, "final_memories": after}
 
     def _columns(self, episode: MultiAgentEpisode) -> dict[str, dict[str, Floats]]:
         return {
@@ -109,13 +135,21 @@ class EpisodesToTeamBatch(ConnectorV2):
         absent = absent_rows(observations)
         if absent.any():
             observations = np.where(absent[:, None], np.float32(0), observations)
-        return {
+        columns = {
             "observations": observations,
             "active": ~absent,
             "actions": codec.flatten(_stacked(own.get_actions())),
             "log_probs": _rows(outputs(Columns.ACTION_LOGP), steps),
             "parameters": _rows(outputs(Columns.ACTION_DIST_INPUTS), steps),
         }
+        if Columns.STATE_OUT in own.extra_model_outputs:
+            before = _stacked(outputs(MEMORY_IN))
+            after = outputs(Columns.STATE_OUT, indices=-1)
+            for name, kept in ((OWN, MEMORY_IN), (CARRIED, CARRIED)):
+                if name in after:
+                    rows = np.concatenate([before[name], np.asarray(after[name])[None]])
+                    columns[kept] = _rows(rows, steps + 1)
+        return columns
 
     def _of_group(self, group: str, episode: MultiAgentEpisode) -> dict[str, Floats]:
         """The members' columns as the group's, see :mod:`rllib_mec.hmppo.groups`."""
@@ -124,6 +158,9 @@ class EpisodesToTeamBatch(ConnectorV2):
         widths = {"actions": codec.action_widths, "parameters": codec.parameter_widths}
         columns = {}
         for name, first in members[0].items():
+            if name == CARRIED:  # each member has the same
+                columns[name] = first
+                continue
             stacked = np.stack([own[name] for own in members], axis=1)
             if name == "active":
                 columns[name] = stacked

@@ -34,6 +34,7 @@ from rllib_mec.hmppo.learning.losses import (
 )
 from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.critic import Critic
+from rllib_mec.hmppo.modules.recurrent import memory_of
 
 Rows = dict[str, Tensor]
 Parts = dict[str, Tensor]
@@ -63,7 +64,9 @@ def actor_gradient(
     with_parts: bool = False,
 ) -> tuple[Tensor, Parts]:
     """The gradient of the clipped surrogate less the entropy bonus, plus the KL loss."""
-    parameters, tape = actor.trace(values, rows[Columns.OBS], rows[Columns.ACTIONS])
+    parameters, tape = actor.trace(
+        values, rows[Columns.OBS], rows[Columns.ACTIONS], memory_of(rows)
+    )
     new = ActionDistribution(actor.codec, parameters)
     actions, advantages = rows[Columns.ACTIONS], rows[Postprocessing.ADVANTAGES]
     log_ratio = new.log_probs(actions) - rows[Columns.ACTION_LOGP]
@@ -102,7 +105,7 @@ def critic_gradient(
     with_parts: bool = False,
 ) -> tuple[Tensor, Parts]:
     """The gradient of the critic's squared error."""
-    predicted, tape = critic.trace(values, rows[Columns.OBS])
+    predicted, tape = critic.trace(values, rows[Columns.OBS], memory_of(rows))
     targets = rows[Postprocessing.VALUE_TARGETS]
     gradient = value_loss_gradient(predicted, targets) * coefficients.value[..., None]
     flat = _flat(critic.pull(values, tape, gradient))

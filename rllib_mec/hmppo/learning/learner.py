@@ -104,6 +104,12 @@ class HMPPOTorchLearner(PPOTorchLearner):
         return self.end_update(parts, len(batch), timesteps or {}, not _no_metrics_reduce)
 
     @property
+    def max_seq_len(self) -> int:
+        """The most steps that gradients go back in recurrent modules."""
+        first = next(iter(self.plan.critics))
+        return self.module[first].unwrapped().model_config["max_seq_len"]
+
+    @property
     def num_updates(self) -> int:
         """How many updates have begun; a part of the state that RLlib saves."""
         return self._weights_seq_no
@@ -169,9 +175,8 @@ class HMPPOTorchLearner(PPOTorchLearner):
         self, batches: list[TeamBatch], **settings: Any
     ) -> list[dict[str, dict[str, float]]]:
         """The same as :meth:`StackedUpdate.run` for one learner, by RLlib's own steps."""
-        [batch] = batches
         rows = self.stacked_update.rows(batches)
-        chosen = list(self.stacked_update.minibatches(len(batch), **settings))
+        chosen = list(self.stacked_update.minibatches(batches, **settings))
         parts: dict[str, dict[str, Tensor]] = {}
         for turn in self.stacked_update.turns(rows):
             losses: dict[str, Tensor] = {}
@@ -245,7 +250,8 @@ class HMPPOTorchLearner(PPOTorchLearner):
                 )
             # The last minibatch's step comes after its loss.
             module = self.module[module_id]
-            if not get_total_norm([*module.parameters(), *module.buffers()]).isfinite():
+            numbers = [own for own in module.buffers() if own.is_floating_point()]
+            if not get_total_norm([*module.parameters(), *numbers]).isfinite():
                 raise FloatingPointError(
                     f"the weights of {module_id} are not finite: training has diverged (try a "
                     "lower lr)"

@@ -37,6 +37,7 @@ from torch import Tensor
 from rllib_mec.hmppo.distributions import ActionDistribution
 from rllib_mec.hmppo.learning.active_rows import ACTIVE
 from rllib_mec.hmppo.learning.training_rows import ModuleRows
+from rllib_mec.hmppo.modules.recurrent import memory_of
 from rllib_mec.hmppo.modules.stacked import Stacked
 
 UPDATES = ("simultaneous", "sequential")
@@ -81,7 +82,8 @@ def ratios(actors: Stacked, rows: Mapping[str, Tensor]) -> Tensor:
     observations, actions = rows[Columns.OBS], rows[Columns.ACTIONS]
     # In full precision, as that of the recorded probabilities.
     with torch.autocast(observations.device.type, enabled=False):
-        new = ActionDistribution(actors.module.codec, actors.outputs(observations, actions))
+        outputs = actors.outputs(observations, actions, memory=memory_of(rows))
+        new = ActionDistribution(actors.module.codec, outputs)
         if ACTIVE in rows:  # who was not there has changed nothing
             change = new.log_probs(actions) - rows[Columns.ACTION_LOGP]
             return torch.where(rows[ACTIVE] > 0, change, 0.0).sum(dim=-1).exp()

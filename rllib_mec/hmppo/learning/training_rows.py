@@ -13,10 +13,11 @@ from torch import Tensor
 
 from rllib_mec.hmppo.learning.active_rows import ACTIVE
 from rllib_mec.hmppo.learning.advantages import lambda_returns, next_values, normalised
+from rllib_mec.hmppo.learning.minibatches import sequence_starts
 from rllib_mec.hmppo.modules.critic import STATE, Critic
 from rllib_mec.hmppo.modules.observation_filter import filter_stacked
+from rllib_mec.hmppo.modules.recurrent import STARTS, Memory, memory_of
 from rllib_mec.hmppo.modules.stacked import Stacked
-from rllib_mec.hmppo.team import Team
 from rllib_mec.hmppo.team_batch import TeamBatch
 
 Observations = dict[str, Tensor]
@@ -48,21 +49,28 @@ def training_rows(
     log_probs = _stacked(learners, batches, "log_probs")
     observed = _filtered(networks, _stacked(learners, batches, "observations"))
     active = _active(learners, batches)
-    observed = _as_seen(team, observed, actions, active)
+    observed = team.as_seen(observed, actions, active)
     if plan.state_size is not None:
         observed[STATE] = torch.stack(
             [_tensor(batch.states, own) for batch, own in zip(batches, learners, strict=True)]
         )
     final = [_final_observations(*pair) for pair in zip(learners, batches, strict=True)]
+    memories = _memories(learners, batches)
 
     rows: ModuleRows = {}
     for critic_id, agents in plan.critics.items():
         critics: list[Critic] = networks[critic_id].modules
         inputs = plan.inputs(critic_id, observed)
-        values = _values(networks[critic_id], inputs)
+        remembered = memories.get(critic_id, {})
+        values = _values(networks[critic_id], inputs, memory_of(remembered))
         final_values = [
-            plan.state_values(critic.compute_values({Columns.OBS: plan.inputs(critic_id, own)}))
-            for critic, own in zip(critics, final, strict=True)
+            plan.state_values(
+                critic.compute_values(
+                    {Columns.OBS: plan.inputs(critic_id, own)}
+                    | _final_memory(batch, critic_id, learner)
+                )
+            )
+            for critic, own, batch, learner in zip(critics, final, batches, learners, strict=True)
         ]
         returns = _returns(
             learners,
@@ -78,6 +86,7 @@ def training_rows(
         rows[critic_id] = {
             Columns.OBS: inputs,
             Postprocessing.VALUE_TARGETS: torch.stack(targets),
+            **remembered,
         }
         for agent in agents:
             advantages = returns - plan.baselines(agent, values)
@@ -88,6 +97,7 @@ def training_rows(
                 Columns.ACTION_LOGP: log_probs[agent],
                 # Over all members alike: they share the actor that learns from them.
                 Postprocessing.ADVANTAGES: _normalised(advantages, there),
+                **memories.get(agent, {}),
             }
             if there is not None:
                 rows[agent][ACTIVE] = there.float()
@@ -123,20 +133,16 @@ def _final_observations(learner: Any, batch: TeamBatch) -> Observations:
     if learner.plan.bootstraps_from_actions:
         # The state after a cut has no action yet; one drawn from the policy stands in.
         actions, _, _ = learner.module.act(
-            final, explore=True, generator=learner.generator, active=active
+            final,
+            explore=True,
+            generator=learner.generator,
+            active=active,
+            memories={mid: _tensor(own, learner) for mid, own in batch.final_memories.items()},
         )
-    seen = _as_seen(team, learner.module.filtered(final), actions, active)
+    seen = team.as_seen(learner.module.filtered(final), actions, active)
     if learner.plan.state_size is not None:
         seen[STATE] = _tensor(batch.final_states, learner)
     return seen
-
-
-def _as_seen(
-    team: Team, observations: Observations, actions: Observations, active: Observations
-) -> Observations:
-    """Filtered observations with slots filled in, and zeros for those who are not there."""
-    seen = {a: team.fill_slots(a, observations[a], actions, active) for a in team.agents}
-    return team.blanked(seen, active) if active else seen
 
 
 def _normalised(advantages: Tensor, active: Tensor | None) -> Tensor:
@@ -147,13 +153,32 @@ def _normalised(advantages: Tensor, active: Tensor | None) -> Tensor:
     return normalised(advantages.flatten(1), active).view_as(advantages)
 
 
-def _values(critics: Stacked, inputs: Tensor) -> Tensor:
+def _values(critics: Stacked, inputs: Tensor, memory: Memory | None) -> Tensor:
     """Values in units of the return, (S, R, K), of inputs (S, R, K, …)."""
     std, mean = (
         torch.stack([getattr(own, name) for own in critics.modules])[:, None, None]
         for name in ("std", "mean")
     )
-    return critics.outputs(inputs) * std + mean
+    return critics.outputs(inputs, memory=memory) * std + mean
+
+
+def _memories(learners: Sequence[Any], batches: Sequence[TeamBatch]) -> ModuleRows:
+    """The columns of memories, of each recurrent module."""
+    columns = {}
+    for mid in batches[0].memories:
+        starts, before = [], []
+        for batch, learner in zip(batches, learners, strict=True):
+            starts.append(_tensor(sequence_starts(batch.lengths, learner.max_seq_len), learner))
+            before.append(_tensor(batch.memories[mid], learner))
+        columns[mid] = {Columns.STATE_IN: torch.stack(before), STARTS: torch.stack(starts)}
+    return columns
+
+
+def _final_memory(batch: TeamBatch, module_id: str, learner: Any) -> dict[str, Tensor]:
+    """The column of a recurrent module's memories after each segment, (segments, size)."""
+    if module_id not in batch.final_memories:
+        return {}
+    return {Columns.STATE_IN: _tensor(batch.final_memories[module_id], learner)}
 
 
 def _returns(

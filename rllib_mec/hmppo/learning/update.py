@@ -21,6 +21,7 @@ from rllib_mec.hmppo.learning.gradients import (
     actor_gradient,
     critic_gradient,
 )
+from rllib_mec.hmppo.learning.minibatches import minibatches_of_rows, minibatches_of_sequences
 from rllib_mec.hmppo.learning.optimiser import StackedAdam, clip
 from rllib_mec.hmppo.learning.sequential import in_turns, order_of
 from rllib_mec.hmppo.learning.training_rows import ModuleRows, track_observations, training_rows
@@ -86,7 +87,11 @@ class StackedUpdate:
         coefficients = {mid: self._coefficients(mid) for mid in rows}
         chosen = list(
             self.minibatches(
-                len(batches[0]), minibatch_size, num_epochs, num_total_minibatches, shuffle
+                batches,
+                minibatch_size=minibatch_size,
+                num_epochs=num_epochs,
+                num_total_minibatches=num_total_minibatches,
+                shuffle=shuffle,
             )
         )
         parts: dict[str, Parts] = {}
@@ -139,34 +144,20 @@ class StackedUpdate:
         track_observations(self.learners, self.networks, batches)
 
     def minibatches(
-        self,
-        rows: int,
-        minibatch_size: int | None = None,
-        num_epochs: int = 1,
-        num_total_minibatches: int = 0,
-        shuffle: bool = False,
+        self, batches: Sequence[TeamBatch], **settings: Any
     ) -> Iterator[tuple[Tensor, bool]]:
         """Yields indices into the learners' rows one behind the other, (S, m), and "the last".
 
-        The arguments are those of :meth:`run`.
+        The settings are those of :meth:`run`. Sequences that are remembered stay whole.
         """
-        size = minibatch_size or rows
-        per_epoch = max(rows // size, 1)
-        total = num_total_minibatches or num_epochs * per_epoch
-        starts = torch.arange(len(self.learners))[:, None] * rows
-        for number in range(total):
-            start = number % per_epoch * size
-            if start == 0:
-                orders = [
-                    torch.randperm(rows, generator=learner.generator)
-                    if shuffle
-                    else torch.arange(rows)
-                    for learner in self.learners
-                ]
-                order = (torch.stack(orders) + starts).to(self._device)
-            ends_epoch = (number + 1) % per_epoch == 0
-            chosen = order[:, start : rows if ends_epoch else start + size]
-            yield chosen, number == total - 1
+        generators = [learner.generator for learner in self.learners]
+        if batches[0].memories:
+            [batch], [generator] = batches, generators  # the configuration has seen to it
+            most = self.learners[0].max_seq_len
+            chosen = minibatches_of_sequences(batch.lengths, most, generator, **settings)
+        else:
+            chosen = minibatches_of_rows(len(batches[0]), generators, **settings)
+        return ((indices.to(self._device), last) for indices, last in chosen)
 
     def precision(self) -> Any:
         """The context in which networks are run: bfloat16 products with ``mixed_precision``."""

@@ -18,8 +18,8 @@ from rllib_mec.hmppo.action_mask import forbid
 from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise, rllib_distribution
 from rllib_mec.hmppo.groups import joined_space, of_group
 from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads, choices_per_entity
+from rllib_mec.hmppo.modules.images import plain_network
 from rllib_mec.hmppo.modules.networks import (
-    MLP,
     EntityHeads,
     MemberHeads,
     Network,
@@ -27,6 +27,17 @@ from rllib_mec.hmppo.modules.networks import (
     Values,
 )
 from rllib_mec.hmppo.modules.observation_filter import ObservationFilter
+from rllib_mec.hmppo.modules.recurrent import (
+    CARRIED,
+    MEMORY,
+    OWN,
+    Memory,
+    Recurrent,
+    advance_members,
+    memory_of,
+    pull_members,
+    trace_members,
+)
 from rllib_mec.hmppo.observation_codec import ObservationCodec
 
 
@@ -50,7 +61,14 @@ class Actor(TorchRLModule):
     at the choices that were made, and need the actions; see
     :mod:`rllib_mec.hmppo.modules.autoregressive`.
 
+    Images in observations are seen by convolutions, see :mod:`rllib_mec.hmppo.modules.images`. With
+    ``recurrent_layer``, an actor remembers the steps before, each member its own; see
+    :mod:`rllib_mec.hmppo.modules.recurrent`.
+
     For ``trace`` and ``pull`` see :mod:`rllib_mec.hmppo.modules.networks`.
+
+    Attributes:
+        memory_size: numbers of all members' memories; 0 without any.
     """
 
     def setup(self) -> None:
@@ -89,6 +107,9 @@ class Actor(TorchRLModule):
             )
         else:
             self.network = self.make_network(num_inputs, num_outputs)
+        self.memory_size = 0
+        if isinstance(self.network, Recurrent):
+            self.memory_size = self.network.memory_size * (members or 1)
         self._std_sizes = [
             leaf.size // n if leaf.kind == CONTINUOUS else 0 for leaf in self.codec.leaves
         ]
@@ -103,14 +124,21 @@ class Actor(TorchRLModule):
     def make_network(self, num_inputs: int, num_outputs: int) -> Network:
         """Returns the network that gives all outputs at once, of an entity or of the whole."""
         config = self.model_config
-        hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
-        if not self.num_entities:
-            return MLP(num_inputs, [*hidden, num_outputs], activation, 0.01)
-        heads = MemberHeads if config.get("num_members") else EntityHeads
-        return heads(num_inputs, hidden, num_outputs, activation, 0.01)
+        hidden = config["fcnet_hiddens"]
+        if self.num_entities and not config.get("num_members"):
+            return EntityHeads(num_inputs, hidden, num_outputs, config["fcnet_activation"], 0.01)
+        images = self.observation_codec.images
+        if config.get("recurrent_layer"):
+            return Recurrent(num_inputs, num_outputs, 0.01, config, images)
+        plain = plain_network(num_inputs, [*hidden, num_outputs], 0.01, config, images)
+        return MemberHeads(plain) if self.num_entities else plain
 
     def trace(
-        self, values: Values, observations: Tensor, actions: Tensor | None = None
+        self,
+        values: Values,
+        observations: Tensor,
+        actions: Tensor | None = None,
+        memory: Memory | None = None,
     ) -> tuple[Tensor, Tape]:
         """Distribution parameters of S actors, (S, R, num_parameters), and a tape.
 
@@ -118,18 +146,29 @@ class Actor(TorchRLModule):
             observations: (S, R, observation_size), filtered.
             actions: flat ones, (S, R, size), that were taken; an autoregressive head needs them,
                 to others they make no difference.
+            memory: that of a recurrent actor.
         """
-        n = self.num_entities or 1
-        network, log_std = self._split(values)
-        # Members may also be asked one at a time.
-        sets = (-1, self.num_inputs)
+        network, _ = self._split(values)
         features, masks = self.observation_codec.split(observations)
-        inputs = features.unflatten(-1, sets) if self.num_entities else features
-        if isinstance(self.network, AutoregressiveHeads):
-            outputs, tape = self.network.trace(network, inputs, actions)
+        if isinstance(self.network, Recurrent):
+            assert memory is not None, "rows of recurrent actors come with their memories"
+            members = features.unflatten(-1, (-1, self.num_inputs))
+            outputs, tape = trace_members(self.network, network, members, memory)
         else:
-            outputs, tape = self.network.trace(network, inputs)
-        outputs = outputs if self.num_entities else outputs.unflatten(2, (1, -1))
+            # Members may also be asked one at a time.
+            sets = (-1, self.num_inputs)
+            inputs = features.unflatten(-1, sets) if self.num_entities else features
+            if isinstance(self.network, AutoregressiveHeads):
+                outputs, tape = self.network.trace(network, inputs, actions)
+            else:
+                outputs, tape = self.network.trace(network, inputs)
+            outputs = outputs if self.num_entities else outputs.unflatten(2, (1, -1))
+        return self._at_leaves(values, outputs, masks), tape
+
+    def _at_leaves(self, values: Values, outputs: Tensor, masks: Tensor | None) -> Tensor:
+        """Distribution parameters, (S, R, num_parameters), of a network's outputs (S, R, n, O)."""
+        n = self.num_entities or 1
+        _, log_std = self._split(values)
         allowed = self._allowed(masks)
         parts: list[Tensor] = []
         output, std = 0, 0
@@ -147,9 +186,9 @@ class Actor(TorchRLModule):
             if num_stds:
                 shared = log_std[:, None, std : std + num_stds]
                 shared = shared if n == 1 else shared.repeat(1, 1, outputs.shape[2])
-                parts.append(shared.expand(-1, observations.shape[1], -1))
+                parts.append(shared.expand(-1, outputs.shape[1], -1))
                 std += num_stds
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)), tape
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def pull(self, values: Values, tape: Tape, gradient: Tensor) -> list[Tensor]:
         """Gradients of ``values`` from that of the distribution parameters."""
@@ -166,9 +205,12 @@ class Actor(TorchRLModule):
                 start += leaf.size
         joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         network, _ = self._split(values)
-        of_network = self.network.pull(
-            network, tape, joined if self.num_entities else joined.flatten(2)
-        )
+        if isinstance(self.network, Recurrent):
+            of_network = pull_members(self.network, network, tape, joined)
+        else:
+            of_network = self.network.pull(
+                network, tape, joined if self.num_entities else joined.flatten(2)
+            )
         return [torch.cat(stds, dim=-1), *of_network] if stds else of_network
 
     def _allowed(self, masks: Tensor | None) -> Sequence[Tensor] | None:
@@ -183,42 +225,69 @@ class Actor(TorchRLModule):
         return (values[1:], values[0]) if any(self._std_sizes) else (values, None)
 
     def decide(
-        self, values: Values, observations: Tensor, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Flat actions of S actors, (S, R, size), and the parameters they are drawn from.
+        self,
+        values: Values,
+        observations: Tensor,
+        noise: Tensor | None,
+        memory: Memory | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Lets S actors decide.
 
         Args:
             observations: (S, R, observation_size), filtered.
             noise: (S, R, size), see :func:`draw_noise`; None for the most probable actions.
+            memory: that of a recurrent actor.
+
+        Returns:
+            flat actions, (S, R, size); the parameters they are drawn from; and memories after the
+            step, (S, R, memory_size), None without any.
         """
+        network, _ = self._split(values)
+        features, masks = self.observation_codec.split(observations)
         if isinstance(self.network, AutoregressiveHeads):
-            features, masks = self.observation_codec.split(observations)
             entities = features.unflatten(-1, (self.codec.size, -1))
             allowed = (
                 None if masks is None else masks.flatten(-2).unflatten(-1, (self.codec.size, -1))
             )
             actions, logits = self.network.decide(values, entities, noise, allowed)
-            return actions, logits.flatten(2)
-        parameters, _ = self.trace(values, observations)
+            return actions, logits.flatten(2), None
+        after = None
+        if isinstance(self.network, Recurrent):
+            assert memory is not None, "a recurrent actor is asked with its memory"
+            members = features.unflatten(-1, (-1, self.num_inputs))
+            outputs, after = advance_members(self.network, network, members, memory)
+            parameters = self._at_leaves(values, outputs, masks)
+        else:
+            parameters, _ = self.trace(values, observations)
         distribution = ActionDistribution(self.codec, parameters)
-        return (distribution.mode() if noise is None else distribution.sample(noise)), parameters
+        actions = distribution.mode() if noise is None else distribution.sample(noise)
+        return actions, parameters, after
 
-    def decide_alone(self, observations: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The same of this actor, from observations (B, observation_size)."""
+    def decide_alone(
+        self, observations: Tensor, noise: Tensor | None, memory: Memory | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The same of this actor, from observations (B, observation_size).
+
+        Args:
+            memory: of one actor, (1, B, …).
+        """
         values = [value[None] for value in self.parameters()]
         drawn = None if noise is None else noise[None]
-        actions, parameters = self.decide(values, observations[None], drawn)
-        return actions[0], parameters[0]
+        actions, parameters, after = self.decide(values, observations[None], drawn, memory)
+        return actions[0], parameters[0], None if after is None else after[0]
 
-    def parameters_of(self, observations: Tensor, actions: Tensor | None = None) -> Tensor:
+    def parameters_of(
+        self, observations: Tensor, actions: Tensor | None = None, memory: Memory | None = None
+    ) -> Tensor:
         """Distribution parameters, (B, num_parameters), of observations (B, observation_size).
 
         Args:
             actions: (B, size), see :meth:`trace`.
+            memory: of one actor, (1, B, …).
         """
         values = [value[None] for value in self.parameters()]
         taken = None if actions is None else actions[None]
-        return self.trace(values, observations[None], taken)[0][0]
+        return self.trace(values, observations[None], taken, memory)[0][0]
 
     def distribution(
         self, observations: Tensor, actions: Tensor | None = None
@@ -229,7 +298,9 @@ class Actor(TorchRLModule):
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         observations, actions = batch[Columns.OBS], batch.get(Columns.ACTIONS)
         taken = actions if self.autoregressive else None  # flat ones, as learners have them
-        return {Columns.ACTION_DIST_INPUTS: self.parameters_of(observations.flatten(1), taken)}
+        memory = memory_of({name: own[None] for name, own in batch.items() if name in MEMORY})
+        parameters = self.parameters_of(observations.flatten(1), taken, memory)
+        return {Columns.ACTION_DIST_INPUTS: parameters}
 
     def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         return self._forward_acting(batch, explore=False)
@@ -245,7 +316,7 @@ class Actor(TorchRLModule):
         noise = None
         if explore:
             noise = draw_noise(self.codec, observations.shape[:1]).to(observations.device)
-        actions, parameters = self.decide_alone(observations, noise)
+        actions, parameters, _ = self.decide_alone(observations, noise)
         return {
             Columns.ACTIONS: self.codec.unflatten(actions),
             Columns.ACTION_LOGP: ActionDistribution(self.codec, parameters).log_prob(actions),
@@ -258,6 +329,14 @@ class Actor(TorchRLModule):
 
     def get_inference_action_dist_cls(self) -> Any:
         return rllib_distribution(self.action_space, masked=self.observation_codec.mask is not None)
+
+    def get_initial_state(self) -> dict[str, Any]:
+        """What RLlib's episodes keep of one agent's memory, and of critics' with it."""
+        config = self.model_config
+        sizes = {OWN: self.memory_size // (config.get("num_members") or 1)}
+        if config.get("carried_memory"):
+            sizes[CARRIED] = config["carried_memory"]
+        return {name: torch.zeros(size) for name, size in sizes.items() if self.memory_size}
 
     get_exploration_action_dist_cls = get_inference_action_dist_cls
     get_train_action_dist_cls = get_inference_action_dist_cls

@@ -13,6 +13,9 @@ A :class:`CriticPlan` is one of three arrangements:
 
 A central critic sees what all agents observe, or some of them, or the state of the environment in
 place of it: then one value serves all points of a step. Who is not there observes zeros.
+
+A recurrent critic remembers what it has seen, point after point; one that sees the environment's
+state needs no memory and has none.
 """
 
 from __future__ import annotations
@@ -28,7 +31,18 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
 from rllib_mec.errors import InputError, unknown_name
-from rllib_mec.hmppo.modules.networks import MLP, EntityValue, Network, Tape, Values
+from rllib_mec.hmppo.images import Image, images_of_all
+from rllib_mec.hmppo.modules.images import plain_network
+from rllib_mec.hmppo.modules.networks import EntityValue, Network, Tape, Values
+from rllib_mec.hmppo.modules.recurrent import (
+    MEMORY,
+    Memory,
+    Recurrent,
+    advance_members,
+    memory_of,
+    pull_members,
+    trace_members,
+)
 from rllib_mec.hmppo.team import Team
 
 CRITICS = ("decision_point", "joint_state", "separate")
@@ -134,6 +148,17 @@ class CriticPlan:
         n = self.team.require_entities()
         return (n, size // n + self.num_markers)
 
+    def images(self, critic_id: str) -> tuple[Image, ...]:
+        """The images in a critic's input at one point."""
+        if self.state_size is not None:
+            return ()
+        team, codecs = self.team, self.team.observation_codecs
+        by_member = self.is_by_member(critic_id)
+        return images_of_all(
+            (codecs[a].num_features, 1 if by_member else team.num_members(a), codecs[a].images)
+            for a in self.sees(critic_id)
+        )
+
     def inputs(self, critic_id: str, observations: Mapping[str, Tensor]) -> Tensor:
         """Returns a critic's inputs, (…, K, *input_shape).
 
@@ -178,8 +203,15 @@ class Critic(TorchRLModule, ValueFunctionAPI):
     statistics of the targets move, the last layer moves with them so that no value changes
     (PopArt, van Hasselt et al., 2016).
 
-    Its ``model_config`` holds ``fcnet_hiddens``, ``fcnet_activation`` and ``num_entities``. For
-    ``trace`` and ``pull`` see :mod:`rllib_mec.hmppo.modules.networks`.
+    Its ``model_config`` holds ``fcnet_hiddens``, ``fcnet_activation``, ``num_entities``, and the
+    ``images`` among its inputs, each as the fields of an :class:`~rllib_mec.hmppo.images.Image`.
+    For ``trace`` and ``pull`` see :mod:`rllib_mec.hmppo.modules.networks`.
+
+    A recurrent critic has one memory, which goes from point to point and from step to step, or,
+    ``by_member``, one for each member.
+
+    Attributes:
+        memory_size: numbers of all its memories; 0 without any.
     """
 
     DECAY = 0.99
@@ -192,28 +224,75 @@ class Critic(TorchRLModule, ValueFunctionAPI):
         if config["num_entities"]:
             self.network: Network = EntityValue(num_inputs, hidden, activation)
         else:
-            self.network = MLP(num_inputs, [*hidden, 1], activation, 1.0)
+            images = [Image(own[0], tuple(own[1]), own[2]) for own in config.get("images", ())]
+            if config.get("recurrent_layer"):
+                self.network = Recurrent(num_inputs, 1, 1.0, config, images)
+            else:
+                self.network = plain_network(num_inputs, [*hidden, 1], 1.0, config, images)
+        self._members: int | None = config.get("num_members")
+        self.memory_size = 0
+        if isinstance(self.network, Recurrent):
+            self.memory_size = self.network.memory_size * (self._members or 1)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
         # Exponential moments of the targets; their common weight undoes the start at zero.
         self.register_buffer("moments", torch.zeros(3))
 
-    def trace(self, values: Values, inputs: Tensor) -> tuple[Tensor, Tape]:
+    def trace(
+        self, values: Values, inputs: Tensor, memory: Memory | None = None
+    ) -> tuple[Tensor, Tape]:
         """Normalised values of S critics, (S, R, K), and a tape.
 
         Args:
             inputs: (S, R, K, …), see :meth:`CriticPlan.inputs`.
+            memory: that of a recurrent critic.
         """
-        outputs, tape = self.network.trace(values, inputs.flatten(1, 2))
+        if isinstance(self.network, Recurrent):
+            assert memory is not None, "rows of recurrent critics come with their memories"
+            if self._members:
+                outputs, tape = trace_members(self.network, values, inputs, memory)
+            else:
+                points = self._point_by_point(memory, inputs.shape[2])
+                rows = inputs.flatten(1, 2)[:, :, None]
+                outputs, tape = trace_members(self.network, values, rows, points)
+        else:
+            outputs, tape = self.network.trace(values, inputs.flatten(1, 2))
         return outputs.reshape(inputs.shape[:3]), tape
 
     def pull(self, values: Values, tape: Tape, gradient: Tensor) -> list[Tensor]:
         """Gradients of ``values`` from that of the normalised values, (S, R, K)."""
+        if isinstance(self.network, Recurrent):
+            by_member = gradient if self._members else gradient.flatten(1)[..., None]
+            return pull_members(self.network, values, tape, by_member[..., None])
         return self.network.pull(values, tape, gradient.flatten(1)[..., None])
+
+    def remember(self, values: Values, inputs: Tensor, before: Tensor) -> Tensor:
+        """Memories of S recurrent critics after a step, (S, R, memory_size), from those before.
+
+        Args:
+            inputs: (S, R, K, …), of the step.
+        """
+        assert isinstance(self.network, Recurrent), "others have no memory"
+        if self._members:
+            return advance_members(self.network, values, inputs, Memory(before))[1]
+        for point in inputs.split(1, dim=2):
+            _, before = advance_members(self.network, values, point, Memory(before))
+        return before
+
+    def _point_by_point(self, memory: Memory, points: int) -> Memory:
+        """The memory of a step's points, one behind the other, of rows (S, R)."""
+        before = memory.before.repeat_interleave(points, dim=1)
+        starts = memory.starts
+        if starts is None:
+            starts = torch.ones(memory.before.shape[:2], dtype=torch.bool, device=before.device)
+        first = torch.zeros(points, dtype=torch.bool, device=before.device)
+        first[0] = True
+        return Memory(before, (starts.bool()[..., None] & first).flatten(1))
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         values = [value[None] for value in self.network.parameters()]
-        return {Columns.VF_PREDS: self.trace(values, batch[Columns.OBS][None])[0][0]}
+        memory = memory_of({name: own[None] for name, own in batch.items() if name in MEMORY})
+        return {Columns.VF_PREDS: self.trace(values, batch[Columns.OBS][None], memory)[0][0]}
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         # RLlib's own would switch all submodules to training mode: none of them has another.

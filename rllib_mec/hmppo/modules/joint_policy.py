@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
+import tree
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
 from torch import Tensor
 
 from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise
 from rllib_mec.hmppo.groups import by_member
+from rllib_mec.hmppo.modules.critic import CriticPlan
+from rllib_mec.hmppo.modules.deciding import Decision, Memories, decide, remember
+from rllib_mec.hmppo.modules.recurrent import CARRIED, MEMORY_IN, OWN, Memory
 from rllib_mec.hmppo.team import Active, Team
 
 
@@ -20,7 +23,8 @@ class JointPolicy(MultiRLModule):
     """All actors of a team (and, on learners, the critics) as one RLlib module.
 
     Its ``model_config["team"]`` is a :meth:`Team.to_dict`; module ids of actors are those of agents
-    and groups.
+    and groups. Critics that remember look on while their team acts: ``model_config["critics"]`` is
+    then what their :class:`CriticPlan` says.
     """
 
     def setup(self) -> None:
@@ -32,6 +36,10 @@ class JointPolicy(MultiRLModule):
             observation_spaces={a: spec.observation_space for a, spec in specs.items()},
             action_spaces={a: spec.action_space for a, spec in specs.items()},
         )
+        critics = self.model_config.get("critics")
+        self.plan: CriticPlan | None = None
+        if critics is not None:
+            self.plan = CriticPlan(team=self.team, **critics)
 
     generator: torch.Generator | None = None
     """The random stream to explore with, on the CPU; None: torch's own."""
@@ -47,6 +55,7 @@ class JointPolicy(MultiRLModule):
         explore: bool,
         generator: torch.Generator | None = None,
         active: Active | None = None,
+        memories: Memories | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         """Lets every agent of the team decide once.
 
@@ -55,6 +64,8 @@ class JointPolicy(MultiRLModule):
             explore: True to sample, False for the most probable actions.
             generator: another random stream than the policy's own.
             active: who is there; what is returned of others means nothing.
+            memories: (B, memory_size) of recurrent modules, in place of which those after the step
+                are put; those of all actors that have one, see :meth:`initial_memories`.
 
         Returns:
             flat actions (B, size), the log probabilities of their parts (B, A) and the
@@ -70,7 +81,10 @@ class JointPolicy(MultiRLModule):
                 agent: draw_noise(team.codecs[agent], rows, generator or self.generator).to(device)
                 for agent in team.agents
             }
-        actions, parameters = decide(team, self._decide, self.filtered(flat), noise, active)
+        filtered = self.filtered(flat)
+        actions, parameters = decide(team, self._decide, filtered, noise, active, memories)
+        if self.plan is not None and memories:
+            remember(self.plan, self._remember, filtered, actions, active, memories)
         log_probs = {
             agent: ActionDistribution(team.codecs[agent], parameters[agent]).log_probs(own)
             for agent, own in actions.items()
@@ -78,10 +92,25 @@ class JointPolicy(MultiRLModule):
         return actions, log_probs, parameters
 
     def _decide(
-        self, agent: str, observations: Tensor, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        self, agent: str, observations: Tensor, noise: Tensor | None, memory: Memory | None
+    ) -> Decision:
         # Learners wrap modules for data-parallel training; acting needs the bare one.
-        return self[agent].unwrapped().decide_alone(observations, noise)
+        of_one = None if memory is None else memory.of_one()
+        return self[agent].unwrapped().decide_alone(observations, noise, of_one)
+
+    def _remember(self, critic_id: str, inputs: Tensor, before: Tensor) -> Tensor:
+        critic = self[critic_id].unwrapped()
+        values = [value[None] for value in critic.network.parameters()]
+        return critic.remember(values, inputs[None], before[None])[0]
+
+    def initial_memories(self, num_envs: int, critics: bool = True) -> Memories:
+        """Memories at the start of episodes, (B, memory_size) of each module that has one."""
+        agents = self.team.agents
+        return {
+            mid: torch.zeros(num_envs, size)
+            for mid, module in self.items()
+            if (size := module.unwrapped().memory_size) and (critics or mid in agents)
+        }
 
     def filtered(self, observations: dict[str, Tensor]) -> dict[str, Tensor]:
         """Observations (B, observation_size) through the actors' filters, if they have any."""
@@ -126,11 +155,53 @@ class JointPolicy(MultiRLModule):
                 for agent, own in observations.items()
             }
             observations = {agent: own.float().nan_to_num() for agent, own in observations.items()}
-        actions, log_probs, parameters = self.act(observations, explore=explore, active=active)
-        return {
+        before = self._memories_of(batch, whole)
+        memories = dict(before)
+        actions, log_probs, parameters = self.act(
+            observations, explore=explore, active=active, memories=memories
+        )
+        outputs = {
             agent: self._outputs(agent, actions[agent], log_probs[agent], parameters[agent])
             for agent in team.agents
         }
+        for agent in memories.keys() & outputs.keys():
+            # RLlib's episodes have these steps as sequences of one.
+            outputs[agent] = tree.map_structure(lambda own: own[:, None], outputs[agent])
+            outputs[agent][MEMORY_IN] = tree.map_structure(
+                lambda own: own[:, None], self._states_of(agent, before, whole)
+            )
+            outputs[agent][Columns.STATE_OUT] = self._states_of(agent, memories, whole)
+        return outputs
+
+    def _memories_of(self, batch: dict[str, Any], rows: int) -> Memories:
+        """The memories, (rows, memory_size), in what RLlib's episodes have kept."""
+        memories = {}
+        for agent in self.team.agents:
+            if not self[agent].unwrapped().memory_size:
+                continue
+            state = batch[agent][Columns.STATE_IN]
+            memories[agent] = state[OWN].reshape(rows, -1)
+            if CARRIED in state:
+                # Each member has them.
+                carried = state[CARRIED].unflatten(0, (rows, -1))[:, 0]
+                parts = carried.split(list(self.carried_memories.values()), dim=-1)
+                memories |= dict(zip(self.carried_memories, parts, strict=True))
+        return memories
+
+    def _states_of(self, agent: str, memories: Memories, rows: int) -> dict[str, Tensor]:
+        """The inverse, of one agent: (rows * members, …)."""
+        members = self.team.num_members(agent)
+        states = {OWN: memories[agent].unflatten(-1, (members, -1)).flatten(0, 1)}
+        if agent == self.team.agents[0] and self.carried_memories:
+            carried = torch.cat([memories[mid] for mid in self.carried_memories], dim=-1)
+            states[CARRIED] = carried.repeat_interleave(members, dim=0)
+        return states
+
+    @property
+    def carried_memories(self) -> dict[str, int]:
+        """Sizes of the critics' memories, which are kept with those of the first agent."""
+        critics = self.plan.critics if self.plan is not None else ()
+        return {mid: self[mid].unwrapped().memory_size for mid in critics}
 
     def _outputs(
         self, agent: str, actions: Tensor, log_probs: Tensor, parameters: Tensor
@@ -149,28 +220,3 @@ class JointPolicy(MultiRLModule):
             Columns.ACTION_LOGP: log_probs,
             Columns.ACTION_DIST_INPUTS: parameters,
         }
-
-
-def decide(
-    team: Team,
-    decide_of: Callable[[str, Tensor, Tensor | None], tuple[Tensor, Tensor]],
-    observations: dict[str, Tensor],
-    noise: dict[str, Tensor] | None,
-    active: Active | None = None,
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The agents' actions, each agent seeing those of earlier ones, and what they are drawn from.
-
-    Args:
-        decide_of: an agent's flat actions and their distribution's parameters, from its
-            observations and its noise.
-        observations: (…, observation_size) of each agent, slots empty.
-        noise: see :func:`draw_noise`; None for the most probable actions.
-        active: who is there; nobody sees actions of others.
-    """
-    actions: dict[str, Tensor] = {}
-    parameters: dict[str, Tensor] = {}
-    for agent in team.agents:
-        filled = team.fill_slots(agent, observations[agent], actions, active)
-        drawn = None if noise is None else noise[agent]
-        actions[agent], parameters[agent] = decide_of(agent, filled, drawn)
-    return actions, parameters

@@ -198,18 +198,15 @@ class EntityHeads(Network):
 
 
 class MemberHeads(Network):
-    """One MLP for each of N members by itself, with no context: (S, R, N, F) to (S, R, N, O)."""
+    """One network for each of N members by itself, with no context: (S, R, N, F) to (S, R, N, O).
 
-    def __init__(
-        self,
-        num_features: int,
-        hidden: Sequence[int],
-        num_outputs: int,
-        activation: str,
-        output_gain: float,
-    ) -> None:
+    Args:
+        each: the network of a member, (S, R, F) to (S, R, O).
+    """
+
+    def __init__(self, each: Network) -> None:
         super().__init__()
-        self.each = MLP(num_features, [*hidden, num_outputs], activation, output_gain)
+        self.each = each
 
     @property
     def last(self) -> nn.Linear:

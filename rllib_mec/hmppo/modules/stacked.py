@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rllib_mec.hmppo.modules.recurrent import Memory
+
 _LARGEST_PASS = 2**22
 """Inputs at which networks are evaluated at once; more are evaluated piece by piece."""
 
@@ -45,8 +47,10 @@ class Stacked:
             for part, shape in zip(flat.split(self.sizes, dim=1), self._shapes, strict=True)
         ]
 
-    def outputs(self, *inputs: Tensor) -> Tensor:
-        """What networks with a ``trace`` make of inputs (S, R, …)."""
+    def outputs(self, *inputs: Tensor, memory: Memory | None = None) -> Tensor:
+        """What networks with a ``trace`` make of inputs (S, R, …), and of a memory if any."""
+        if memory is not None:
+            return self.module.trace(self.values, *inputs, memory=memory)[0]
         rows = max(_LARGEST_PASS // inputs[0][:, 0].numel(), 1)
         parts = zip(*(column.split(rows, dim=1) for column in inputs), strict=True)
         return torch.cat([self.module.trace(self.values, *part)[0] for part in parts], dim=1)

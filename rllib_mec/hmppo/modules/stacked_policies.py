@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from rllib_mec.hmppo.distributions import draw_noise
-from rllib_mec.hmppo.modules.joint_policy import JointPolicy, decide
+from rllib_mec.hmppo.modules.deciding import Decision, Memories, decide, remember
+from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.modules.observation_filter import filter_stacked
+from rllib_mec.hmppo.modules.recurrent import Memory
 from rllib_mec.hmppo.modules.stacked import Stacked
 from rllib_mec.hmppo.team import Active
 
@@ -37,6 +39,13 @@ class StackedPolicies:
             else Stacked([policy[agent].unwrapped() for policy in policies])
             for agent in self.team.agents
         }
+        self._plan = policies[0].plan
+        self._initial = policies[0].initial_memories(1)
+        self._critics = {
+            mid: Stacked([policy[mid].unwrapped() for policy in policies])
+            for mid in self._initial
+            if mid not in self._actors
+        }
         self._generators = [torch.Generator() for _ in policies]
         for generator, seed in zip(self._generators, seeds, strict=True):
             generator.seed() if seed is None else generator.manual_seed(seed)
@@ -46,12 +55,23 @@ class StackedPolicies:
 
     def refresh(self) -> None:
         """Takes the parameters up again if something has replaced the policies' tensors."""
-        for actors in self._actors.values():
-            actors.refresh()
+        for networks in (*self._actors.values(), *self._critics.values()):
+            networks.refresh()
+
+    def initial_memories(self, num_envs: int) -> Memories:
+        """Memories at the start of episodes, (S, B, memory_size) of each module that has one."""
+        return {
+            mid: own.expand(len(self), num_envs, -1).clone() for mid, own in self._initial.items()
+        }
 
     @torch.no_grad()
     def act(
-        self, observations: dict[str, Tensor], *, explore: bool, active: Active | None = None
+        self,
+        observations: dict[str, Tensor],
+        *,
+        explore: bool,
+        active: Active | None = None,
+        memories: Memories | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Lets every agent of the S teams decide once.
 
@@ -59,6 +79,7 @@ class StackedPolicies:
             observations: (S, B, observation_size) of each agent, slots empty.
             explore: True to sample, False for the most probable actions.
             active: who is there, (S, B, members); what is returned of others means nothing.
+            memories: see :meth:`initial_memories`; those after the step are put in place of them.
 
         Returns:
             flat actions, (S, B, size), and the distributions' parameters, (S, B, num_parameters),
@@ -69,13 +90,20 @@ class StackedPolicies:
             for agent, observed in observations.items()
         }
         noise = self._noise(observations[self.team.agents[0]].shape[1]) if explore else None
-        return decide(self.team, self._decide, filtered, noise, active)
+        actions, parameters = decide(self.team, self._decide, filtered, noise, active, memories)
+        if self._plan is not None and memories:
+            remember(self._plan, self._remember, filtered, actions, active, memories)
+        return actions, parameters
 
     def _decide(
-        self, agent: str, observations: Tensor, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        self, agent: str, observations: Tensor, noise: Tensor | None, memory: Memory | None
+    ) -> Decision:
         actors = self._actors[agent]
-        return actors.module.decide(actors.values, observations, noise)
+        return actors.module.decide(actors.values, observations, noise, memory)
+
+    def _remember(self, critic_id: str, inputs: Tensor, before: Tensor) -> Tensor:
+        critics = self._critics[critic_id]
+        return critics.module.remember(critics.values, inputs, before)
 
     def _noise(self, num_envs: int) -> dict[str, Tensor]:
         noise = {}

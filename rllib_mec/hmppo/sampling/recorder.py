@@ -44,6 +44,7 @@ class Recorder:
         active: Activity | None = None,
         states: Array | None = None,
         agent_rewards: dict[str, Array] | None = None,
+        memories: dict[str, Tensor] | None = None,
     ) -> None:
         """Adds a step.
 
@@ -56,9 +57,19 @@ class Recorder:
             states: of the environments, (S * B, numbers), if critics see them.
             agent_rewards: what each agent was given, (S * B,) or (S * B, members), if it learns
                 from that.
+            memories: of recurrent modules before the step, (S, B, memory_size).
         """
         self._steps.append(
-            (observations, actions, parameters, rewards, active or {}, states, agent_rewards or {})
+            (
+                observations,
+                actions,
+                parameters,
+                rewards,
+                active or {},
+                states,
+                agent_rewards or {},
+                memories or {},
+            )
         )
         self.steps += 1
 
@@ -68,12 +79,13 @@ class Recorder:
         terminated: bool,
         final_active: Activity | None = None,
         final_states: Array | None = None,
+        final_memories: dict[str, Tensor] | None = None,
     ) -> None:
         """Closes the steps since the last call, with what was observed after them."""
         steps = len(self._steps)
         if not steps:
             return
-        observations, actions, parameters, rewards, active, states, given = zip(
+        observations, actions, parameters, rewards, active, states, given, memories = zip(
             *self._steps, strict=True
         )
         agents = self.team.agents
@@ -97,6 +109,7 @@ class Recorder:
         }
         stated = None if states[0] is None else self._rows(states)
         final_stated = None if final_states is None else self._grouped(final_states)
+        remembered = {mid: _tensor_rows([step[mid] for step in memories]) for mid in memories[0]}
         num_envs = len(rewards[0]) // self.groups
         for group, pieces in enumerate(self._pieces):
             pieces.append(
@@ -116,6 +129,10 @@ class Recorder:
                     states=None if stated is None else stated[group],
                     final_states=None if final_stated is None else final_stated[group],
                     agent_rewards={a: own[group] for a, own in own_rewards.items()},
+                    memories={mid: own[group].numpy() for mid, own in remembered.items()},
+                    final_memories={
+                        mid: own[group].numpy() for mid, own in (final_memories or {}).items()
+                    },
                 )
             )
         self._steps = []

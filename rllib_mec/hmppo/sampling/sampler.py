@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rllib_mec.hmppo.finite import check_observations, check_rewards, check_states
+from rllib_mec.hmppo.modules.deciding import Memories
 from rllib_mec.hmppo.modules.stacked_policies import StackedPolicies
 from rllib_mec.hmppo.observation_codec import check_masks
 from rllib_mec.hmppo.sampling.activity import (
@@ -66,6 +67,7 @@ class Sampler:
         self._with_states = with_states
         self._individual = individual
         self._states: Any = None  # of the environments, with the observations
+        self._memories: Memories = {}  # of recurrent modules, with the observations
         self._has_stepped = False
 
     def sample(self, steps: int, episodes: int, explore: bool) -> tuple[list[TeamBatch], int, int]:
@@ -80,7 +82,7 @@ class Sampler:
             while recorder.steps < steps or ended < episodes:
                 ended += self._step(recorder, explore)
             if self._observations is not None:
-                recorder.end_piece(self._observations, False, self._active, self._states)
+                self._end_piece(recorder, terminated=False)
             return recorder.batches(), recorder.steps, ended
 
     def drop_episodes(self) -> None:
@@ -93,12 +95,14 @@ class Sampler:
             return False
         team, groups = self.policies.team, len(self.policies)
         observed, active, states = self._observations, self._active, self._states
+        memories = dict(self._memories)
         actions, parameters = self.policies.act(
             {a: torch.from_numpy(observed[a]).unflatten(0, (groups, -1)) for a in team.agents},
             explore=explore,
             active={
                 a: torch.from_numpy(own).unflatten(0, (groups, -1)) for a, own in active.items()
             },
+            memories=self._memories,
         )
         to_env = {a: team.codecs[a].to_env(actions[a].flatten(0, 1)) for a in team.agents}
         stepped = self._of_env(self._step_checked, to_env)
@@ -108,7 +112,7 @@ class Sampler:
         self._observations, rewards, terminated, truncated = stepped
         self._has_stepped = True
         given = agent_rewards_of(team, self.env) if self._individual else None
-        recorder.add(observed, actions, parameters, rewards, active, states, given)
+        recorder.add(observed, actions, parameters, rewards, active, states, given, memories)
         self._returns += rewards
         self._steps += 1
         if not (terminated or truncated):
@@ -122,9 +126,14 @@ class Sampler:
                 for name, values in self.env.episode_metrics().items()
             },
         )
-        recorder.end_piece(self._observations, terminated, self._active, self._states)
+        self._end_piece(recorder, terminated)
         self._observations = None
         return True
+
+    def _end_piece(self, recorder: Recorder, terminated: bool) -> None:
+        recorder.end_piece(
+            self._observations, terminated, self._active, self._states, self._memories
+        )
 
     def _reset(self) -> bool:
         """Starts the next episodes; returns whether that went well."""
@@ -137,6 +146,8 @@ class Sampler:
         if observations is None:
             return False
         self._observations = observations
+        num_envs = self.env.num_envs // len(self.policies)
+        self._memories = self.policies.initial_memories(num_envs)
         self.seeds = None
         self._steps, self._began = 0, time.perf_counter()
         self._returns: NDArray[np.float64] = np.zeros(self.env.num_envs)

@@ -15,9 +15,15 @@ def learned_weights(algorithm: Any) -> dict[str, Any]:
     )[COMPONENT_LEARNER]
     modules = state[COMPONENT_RL_MODULE]
     return {
-        COMPONENT_RL_MODULE: {agent: modules[agent] for agent in algorithm.config.team().agents},
+        COMPONENT_RL_MODULE: {mid: modules[mid] for mid in acting_modules(algorithm)},
         WEIGHTS_SEQ_NO: state[WEIGHTS_SEQ_NO],
     }
+
+
+def acting_modules(algorithm: Any) -> list[str]:
+    """Ids of the modules that act, and of critics that look on."""
+    specs = algorithm.config._rl_module_spec.rl_module_specs
+    return [mid for mid, spec in specs.items() if not spec.learner_only]
 
 
 def load_weights(runner: Any, weights: dict[str, Any]) -> None:

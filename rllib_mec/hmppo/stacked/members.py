@@ -79,6 +79,8 @@ def check_stackable(config: Any) -> None:
     for name in ("num_env_runners", "num_learners"):
         if getattr(config, name):
             raise InputError(f"{name} = {getattr(config, name)}: expected 0 in a stack")
+    if config.is_recurrent:
+        raise InputError("model_config.recurrent_layer: expected null in a stack")
     if config.output is not None:
         raise InputError(f"output = {config.output!r}: expected none in a stack")
     if config.restart_failed_sub_environments:
