@@ -47,6 +47,11 @@ class Orchestrator:
     def __init__(self, directory: str | Path, threads: int = 1) -> None:
         self.policy = ExportedPolicy(directory, threads)
         spec = self.policy.spec
+        if any(actor.memory for actor in spec.actors):
+            raise InputError(
+                f"{directory}: a policy that remembers what was before: expected one that decides "
+                "from a state alone (ExportedPolicy takes memories)"
+            )
         self._kind = _kind(str(directory), spec.environment, spec.scenario)
         self.num_ues = None if spec.any_number else spec.num_entities
         self._system = functools.lru_cache(maxsize=32)(self._kind.system)

@@ -16,6 +16,7 @@ from rllib_mec.orchestrator.spec import ENTITIES, MEMBERS, PLAIN, ActorSpec, Lea
 
 Floats32 = NDArray[np.float32]
 Slots = Mapping[str, Mapping[str, Any]]
+Memories = dict[str, Floats32]
 
 
 class ExportedPolicy:
@@ -50,7 +51,20 @@ class ExportedPolicy:
                 reason = " ".join(str(error).split())
                 raise InputError(f"{directory / actor.file}: cannot be run: {reason}") from None
 
-    def decide(self, observations: Mapping[str, Any], slots: Slots | None = None) -> dict[str, Any]:
+    def initial_memories(self, num_envs: int) -> Memories:
+        """Returns what those who remember know before B episodes begin, (B, memory) each."""
+        return {
+            actor.agent: np.zeros((num_envs, actor.num_members * actor.memory), np.float32)
+            for actor in self.spec.actors
+            if actor.memory
+        }
+
+    def decide(
+        self,
+        observations: Mapping[str, Any],
+        slots: Slots | None = None,
+        memories: Memories | None = None,
+    ) -> dict[str, Any]:
         """Returns the most probable actions of all agents.
 
         Args:
@@ -58,6 +72,8 @@ class ExportedPolicy:
                 batches give them.
             slots: as :attr:`ActorSpec.sees`, of each agent; needed with another number of entities
                 than the environment was made with.
+            memories: what :meth:`initial_memories` returned, or what the last step has left there;
+                those after the step are put in place of them. A policy that remembers needs them.
 
         Returns:
             actions as such environments take them, (B, …) for each leaf of an action space.
@@ -74,18 +90,22 @@ class ExportedPolicy:
                 own = own.copy()
                 for other, positions in sees.items():
                     own[:, list(positions)] = codes[other]
-            results = self._run(actor, own)
+            results = self._run(actor, own, memories)
             actions[actor.agent] = _structured(actor, results, len(own))
             if all(leaf.code is not None for leaf in actor.leaves):
                 coded = [results[str(leaf.code)].reshape(len(own), -1) for leaf in actor.leaves]
                 codes[actor.agent] = np.concatenate(coded, axis=-1)
         return actions
 
-    def decide_alone(self, agent: str, observations: Any) -> Any:
-        """Returns one agent's actions, from its observations, (B, …), with their slots filled."""
+    def decide_alone(self, agent: str, observations: Any, memories: Memories | None = None) -> Any:
+        """Returns one agent's actions, from its observations, (B, …), with their slots filled.
+
+        Args:
+            memories: see :meth:`decide`.
+        """
         actor = next(actor for actor in self.spec.actors if actor.agent == agent)
         own = self._observation(actor, {agent: observations})
-        return _structured(actor, self._run(actor, own), len(own))
+        return _structured(actor, self._run(actor, own, memories), len(own))
 
     def _observation(self, actor: ActorSpec, observations: Mapping[str, Any]) -> Floats32:
         """The agent's flat observations, (B, …)."""
@@ -102,15 +122,37 @@ class ExportedPolicy:
             )
         return flat
 
-    def _run(self, actor: ActorSpec, observations: Floats32) -> dict[str, Any]:
+    def _run(
+        self, actor: ActorSpec, observations: Floats32, memories: Memories | None
+    ) -> dict[str, Any]:
         rows = observations
         if actor.form == ENTITIES:
             rows = observations.reshape(len(observations), -1, actor.inputs)
         elif actor.form == MEMBERS:
             rows = observations.reshape(-1, actor.inputs)
+        inputs = {"observation": rows}
+        if actor.memory:
+            inputs["memory"] = self._memory(actor, len(rows), memories)
         session = self._sessions[actor.agent]
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, {"observation": rows}), strict=True))
+        results = dict(zip(names, session.run(names, inputs), strict=True))
+        if actor.memory and memories is not None:
+            memories[actor.agent] = results["memory_after"].reshape(len(observations), -1)
+        return results
+
+    def _memory(self, actor: ActorSpec, rows: int, memories: Memories | None) -> Floats32:
+        if memories is None or actor.agent not in memories:
+            raise InputError(
+                f"{actor.agent} remembers what was before: expected memories, as initial_memories "
+                "returns"
+            )
+        own = np.asarray(memories[actor.agent], np.float32)
+        if own.size != rows * actor.memory:
+            raise InputError(
+                f"memories of {actor.agent} have {own.size} numbers: expected {rows} x "
+                f"{actor.memory}"
+            )
+        return own.reshape(rows, actor.memory)
 
 
 def _structured(actor: ActorSpec, results: Mapping[str, Any], num_envs: int) -> Any:

@@ -18,6 +18,9 @@ codes of earlier agents' actions in their slots (``sees``):
 For each leaf of its action space it gives ``action``, (…, size): coins and choices as whole
 numbers, numbers as the environment takes them, within their box; and ``code``, what later agents
 see of it (None where nobody does). With entities these are of each entity.
+
+An actor that remembers takes ``memory``, too, (rows, memory), zeros at the start of an episode, and
+gives ``memory_after`` for the next step.
 """
 
 from __future__ import annotations
@@ -61,6 +64,7 @@ class ActorSpec:
     agent's flat observation the codes of earlier agents belong. observation_space, action_space: as
     :func:`~rllib_mec.experiment.export.spaces.described` has them, of a group those of one member.
     network: kind and sizes. observation_filter: what has been filtered by, None for nothing.
+    memory: numbers of the memory that an agent, or each member, has; 0 for none.
     """
 
     agent: str
@@ -74,6 +78,12 @@ class ActorSpec:
     action_space: dict[str, Any]
     network: dict[str, Any]
     observation_filter: dict[str, Any] | None
+    memory: int = 0
+
+    @property
+    def num_members(self) -> int:
+        """How many agents of the environment it decides for."""
+        return len(self.members or (self.agent,))
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ActorSpec:

@@ -13,8 +13,8 @@ from rllib_mec.sabppo import SABPPOConfig
 ALGORITHMS = {"HMPPO": HMPPOConfig, "IPPO": IPPOConfig, "SABPPO": SABPPOConfig}
 
 
-def seen(size):
-    return gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+def seen(*shape):
+    return gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
 
 
 class Silent(MultiAgentEnv):
@@ -123,6 +123,25 @@ class OneAgent(Silent):
     observation_spaces = {"one": seen(9)}  # noqa: RUF012
 
 
+class Watchers(Silent):
+    """A group of two who see images, and an agent who sees one, too."""
+
+    agent_order = ("twins", "guard")
+    agent_groups = {"twins": ("left", "right")}  # noqa: RUF012
+    action_spaces = {  # noqa: RUF012
+        **dict.fromkeys(("left", "right"), gym.spaces.MultiBinary(2)),
+        "guard": gym.spaces.Box(-1.0, 1.0, (2,), np.float32),
+    }
+    observation_spaces = dict.fromkeys(action_spaces, seen(10, 10, 2))
+
+
+class OneWatcher(Silent):
+    """One agent with branches who sees an image."""
+
+    action_spaces = {"one": gym.spaces.MultiDiscrete([3, 4])}  # noqa: RUF012
+    observation_spaces = {"one": seen(6, 5, 1)}  # noqa: RUF012
+
+
 def policy_of(algorithm, env, env_config=None, model=None, observation_filter=None, **training):
     """A policy with random weights; ``env`` is a class, or ``mec`` or ``fedpeat``."""
     register()
@@ -140,6 +159,8 @@ def policy_of(algorithm, env, env_config=None, model=None, observation_filter=No
         for value in actor.parameters():
             # Small biases, so that all decisions hang on what is observed.
             std = 0.7 if value.dim() > 1 else 0.1
+            if value.dim() > 1 and value[0].numel() > 50:  # of images: so many numbers
+                std = 1.5 * value[0].numel() ** -0.5
             torch.nn.init.normal_(value, std=std, generator=generator)
         if actor.filter is not None:
             observations = 0.3 + torch.randn(500, actor.filter.mean.numel(), generator=generator)

@@ -9,13 +9,21 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from random_policies import Choosers, Kinds, OneAgent, Parties, policy_of
+from random_policies import (
+    Choosers,
+    Kinds,
+    OneAgent,
+    OneWatcher,
+    Parties,
+    Watchers,
+    policy_of,
+)
 from safetensors.torch import load_file
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.checkpoints.policies import TeamPolicy
 from rllib_mec.experiment.export.write import AGREEMENT, About, disagreement, write_policy
-from rllib_mec.orchestrator import ExportedPolicy
+from rllib_mec.orchestrator import ExportedPolicy, Orchestrator
 
 SHARED = {"entity_shared": True}
 IN_TURN = {**SHARED, "case_head": "autoregressive"}
@@ -37,6 +45,16 @@ CASES = {
     "fedpeat": ("SABPPO", "fedpeat", {}, {}),
     "fedpeat, four agents": ("HMPPO", "fedpeat", {"agents": 4, "num_ues": 3}, IN_TURN),
     "fedpeat, three agents": ("IPPO", "fedpeat", {"agents": 3, "num_ues": 3}, SHARED),
+    "a memory, every kind of action": ("HMPPO", Kinds, {}, {"model": {"recurrent_layer": "lstm"}}),
+    "a memory, groups": (
+        "IPPO",
+        Parties,
+        {},
+        {"model": {"recurrent_layer": "gru", "recurrent_size": 8}, "observation_filter": True},
+    ),
+    "images": ("HMPPO", Watchers, {}, {}),
+    "images, branches": ("SABPPO", OneWatcher, {}, {"model": {"conv_filters": [[4, 3, 2]]}}),
+    "images, a memory": ("HMPPO", Watchers, {}, {"model": {"recurrent_layer": "gru"}}),
     **{
         name: ("HMPPO", Choosers, {}, IN_TURN | {"model": {"fcnet_activation": name}})
         for name in ("elu", "gelu", "relu", "silu", "tanh")
@@ -73,13 +91,44 @@ def test_agents_together_decide_as_in_evaluation(tmp_path, case):
     exported, difference = export(tmp_path, policy)
     assert difference <= AGREEMENT
     team = policy.team
-    observations = observations_of(team, 400)
-    theirs = TeamPolicy(policy).act(None, observations)
-    ours = exported.decide({agent: seen.numpy() for agent, seen in observations.items()})
-    assert list(ours) == list(team.agents)
-    np.testing.assert_allclose(flat(team, ours), flat(team, theirs), rtol=AGREEMENT, atol=AGREEMENT)
-    # Most entries are not the same in all rows: there is something to agree on.
-    assert (flat(team, theirs).std(axis=0) > 0).mean() > 0.7
+    evaluated, memories = TeamPolicy(policy), exported.initial_memories(400)
+    evaluated.begin(400)
+    for step in range(3 if memories else 1):
+        observations = observations_of(team, 400, seed=step)
+        theirs = evaluated.act(None, observations)
+        ours = exported.decide(
+            {agent: seen.numpy() for agent, seen in observations.items()}, memories=memories
+        )
+        assert list(ours) == list(team.agents)
+        np.testing.assert_allclose(
+            flat(team, ours), flat(team, theirs), rtol=AGREEMENT, atol=AGREEMENT
+        )
+        # Most entries are not the same in all rows: there is something to agree on.
+        assert (flat(team, theirs).std(axis=0) > 0).mean() > 0.7
+    for agent, remembered in memories.items():
+        evaluated_ones = evaluated._memories[agent].numpy()
+        assert evaluated_ones.std() > 0.01
+        np.testing.assert_allclose(remembered, evaluated_ones, rtol=AGREEMENT, atol=AGREEMENT)
+
+
+def test_a_policy_with_a_memory_asks_for_it(tmp_path):
+    policy = policy_of("HMPPO", Kinds, model={"recurrent_layer": "gru"})
+    exported, _ = export(tmp_path, policy)
+    observations = {a: seen.numpy() for a, seen in observations_of(policy.team, 2).items()}
+    with pytest.raises(InputError, match="first remembers what was before: expected memories"):
+        exported.decide(observations)
+    with pytest.raises(InputError, match="memories of first have 192 numbers: expected 2 x 64"):
+        exported.decide(observations, memories=exported.initial_memories(3))
+    assert not any(own.any() for own in exported.initial_memories(2).values())
+
+
+def test_the_orchestrator_refuses_a_memory(tmp_path):
+    model = {"recurrent_layer": "gru"}
+    policy = policy_of("HMPPO", "mec", {"decentralised": True, "num_ues": 2}, model=model)
+    environment = {"name": "mec", "config": {"num_ues": 2}}
+    export(tmp_path, policy, environment=environment)
+    with pytest.raises(InputError, match="a policy that remembers what was before"):
+        Orchestrator(tmp_path / "exported")
 
 
 def test_actions_have_the_form_of_their_spaces(tmp_path):
@@ -222,7 +271,7 @@ def test_it_runs_without_ray_and_torch(tmp_path):
     np.savez(tmp_path / "seen.npz", **observations)
     code = (
         "import sys, numpy as np\n"
-        "from rllib_mec.orchestrator import ExportedPolicy\n"
+        "from rllib_mec.orchestrator import ExportedPolicy, Orchestrator\n"
         f"seen = dict(np.load({str(tmp_path / 'seen.npz')!r}))\n"
         f"actions = ExportedPolicy({str(tmp_path / 'exported')!r}).decide(seen)\n"
         "assert not {'ray', 'torch'} & set(sys.modules)\n"

@@ -15,6 +15,7 @@ from ray.rllib.utils.spaces.space_utils import get_base_struct_from_space, unsqu
 from rllib_mec.experiment.checkpoints.reading import Checkpoint
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.config import module_of_agent
+from rllib_mec.hmppo.modules.deciding import Memories
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.sampling.activity import activity_of
 from rllib_mec.hmppo.sampling.batched_env import BatchedEnv
@@ -29,12 +30,14 @@ class TeamPolicy:
 
     def __init__(self, module: JointPolicy, seed: int | None = None) -> None:
         self.module = module
+        self._memories: Memories = {}
         self._generator = None
         if seed is not None:
             self._generator = torch.Generator()
             self._generator.manual_seed(seed)
 
     def begin(self, num_envs: int) -> None:
+        """Episodes begin: nothing of those before is remembered."""
         self._memories = self.module.initial_memories(num_envs, critics=False)
 
     def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads
 from rllib_mec.hmppo.modules.images import ImageMLP
 from rllib_mec.hmppo.modules.networks import MLP, EntityEncoder, EntityHeads, MemberHeads, Network
 from rllib_mec.hmppo.modules.observation_filter import ObservationFilter
+from rllib_mec.hmppo.modules.recurrent import Recurrent
 from rllib_mec.sabppo.branches import Branches, BranchHeads
 
 SCRIPTED = ("elu", "gelu", "relu", "silu", "tanh")
@@ -48,6 +49,13 @@ def outputs_of(network: Network, x: Tensor) -> Tensor:
         encoded = _encoded(trunk, x) if isinstance(trunk, EntityEncoder) else outputs_of(trunk, x)
         return _branches(network.branches, encoded)
     raise InputError(f"a network of {type(network).__name__} cannot be exported")
+
+
+def advanced(network: Recurrent, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the outputs, (R, O), of a recurrent network after one step, and its memories."""
+    encoded = outputs_of(network.encoder, x)
+    out, after = network.remembering(encoded, before)
+    return _mlp(network.head, out), after
 
 
 def in_turn(network: AutoregressiveHeads, x: Tensor, activation: str) -> Tensor:

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rllib_mec.errors import InputError, unknown_name
-from rllib_mec.experiment.export.forward import SCRIPTED, filtered, in_turn, outputs_of
+from rllib_mec.experiment.export.forward import SCRIPTED, advanced, filtered, in_turn, outputs_of
 from rllib_mec.experiment.export.spaces import leaves
 from rllib_mec.hmppo.action_codec import BINARY, CATEGORICAL, CONTINUOUS, ActionCodec
 from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads
-from rllib_mec.hmppo.modules.networks import MemberHeads
+from rllib_mec.hmppo.modules.recurrent import Recurrent
 from rllib_mec.orchestrator.spec import ENTITIES, MEMBERS, PLAIN, Leaf
 
 OPSET = 17
@@ -38,12 +38,13 @@ class MostProbable(nn.Module):
 
     Attributes:
         form: of its input, see :mod:`rllib_mec.orchestrator.spec`. outputs: the leaves.
+        memory: numbers of a memory, 0 for none.
     """
 
     def __init__(self, actor: Actor, codec: ActionCodec, seen: bool) -> None:
         super().__init__()
         self.actor = actor
-        is_group = isinstance(actor.network, MemberHeads)
+        is_group = actor.model_config.get("num_members") is not None
         self.form = MEMBERS if is_group else ENTITIES if actor.num_entities else PLAIN
         entities = actor.num_entities if self.form == ENTITIES else None
         self.outputs = [
@@ -54,18 +55,27 @@ class MostProbable(nn.Module):
             _LeafMode(own, space, entities or 1)
             for own, (_, space) in zip(codec.leaves, leaves(codec.space), strict=True)
         )
+        network = actor.network
+        self.memory = network.memory_size if isinstance(network, Recurrent) else 0
         self._seen = seen
         self._activation = actor.model_config["fcnet_activation"]
         if self._activation not in SCRIPTED:
             raise unknown_name("fcnet_activation", self._activation, SCRIPTED)
 
-    def forward(self, observations: Tensor) -> tuple[Tensor, ...]:
-        """Returns the actions of each leaf, and then the codes of each, if they are seen."""
+    def forward(self, observations: Tensor, memory: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Returns the actions of each leaf, then the codes of each, if they are seen.
+
+        And at last memories after the step, if there are any before it.
+        """
         own = self.actor.filter
         x = observations if own is None else filtered(own, observations)
-        network = self.actor.network
+        network, after = self.actor.network, []
         if isinstance(network, AutoregressiveHeads):
             logits = in_turn(network, x, self._activation)
+        elif isinstance(network, Recurrent):
+            assert memory is not None, "who remembers is asked with a memory"
+            logits, remembered = advanced(network, x, memory)
+            after = [remembered]
         else:
             logits = outputs_of(network, x)
         actions, codes = [], []
@@ -75,7 +85,7 @@ class MostProbable(nn.Module):
             start += leaf.width
             actions.append(action)
             codes.append(code)
-        return (*actions, *codes) if self._seen else tuple(actions)
+        return (*actions, *(codes if self._seen else ()), *after)
 
 
 class _LeafMode(nn.Module):
@@ -133,18 +143,23 @@ def write_onnx(module: MostProbable, path: Path) -> None:
     names = [leaf.action for leaf in module.outputs]
     names += [leaf.code for leaf in module.outputs if leaf.code is not None]
     axes = {0: "rows", 1: "entities"} if module.form == ENTITIES else {0: "rows"}
+    inputs, taken = [torch.zeros(*sizes, module.actor.num_inputs)], ["observation"]
+    if module.memory:
+        inputs.append(torch.zeros(3, module.memory))
+        taken.append("memory")
+        names.append("memory_after")
     with warnings.catch_warnings():
         # That another exporter is the default, and what tracing thinks of Python's own numbers.
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
                 module.eval(),
-                (torch.zeros(*sizes, module.actor.num_inputs),),
+                tuple(inputs),
                 str(path),
                 dynamo=False,
-                input_names=["observation"],
+                input_names=taken,
                 output_names=names,
-                dynamic_axes=dict.fromkeys(["observation", *names], axes),
+                dynamic_axes=dict.fromkeys([*taken, *names], axes),
                 opset_version=OPSET,
             )
         except Exception as error:  # torch's errors here share no base

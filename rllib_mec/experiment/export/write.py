@@ -23,6 +23,7 @@ from rllib_mec.hmppo.action_codec import BINARY, CONTINUOUS
 from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.modules.observation_filter import ObservationFilter
+from rllib_mec.hmppo.modules.recurrent import Memory
 from rllib_mec.orchestrator.policy import ExportedPolicy
 from rllib_mec.orchestrator.spec import (
     ENTITIES,
@@ -119,6 +120,7 @@ def _write(policy: JointPolicy, about: About, directory: Path) -> None:
                 action_space=described(team.action_spaces[agent]),
                 network=_network(actor),
                 observation_filter=_filter(actor.filter),
+                memory=module.memory,
             )
         )
     save_file(weights, directory / WEIGHTS)
@@ -142,10 +144,10 @@ def _write(policy: JointPolicy, about: About, directory: Path) -> None:
 
 
 def _check_exportable(agent: str, actor: Any, observed: gym.Space) -> None:
-    if not isinstance(actor, Actor) or actor.is_stateful():
+    if not isinstance(actor, Actor):
         raise InputError(
             f"the actor of {agent} is a {type(actor).__name__}: expected one of HMPPO, IPPO or "
-            "SABPPO without a memory, others cannot be exported"
+            "SABPPO, others cannot be exported"
         )
     if not isinstance(observed, gym.spaces.Box):
         raise InputError(
@@ -170,7 +172,17 @@ def _check_slots(agent: str, own: ObservationFilter | None, slots: Any) -> None:
 def _network(actor: Actor) -> dict[str, Any]:
     """What the actor's network is made by."""
     config = actor.model_config
-    names = ("fcnet_hiddens", "fcnet_activation", "branch_width", "autoregressive", "entity_order")
+    names = (
+        "fcnet_hiddens",
+        "fcnet_activation",
+        "branch_width",
+        "autoregressive",
+        "entity_order",
+        "conv_filters",
+        "conv_activation",
+        "recurrent_layer",
+        "recurrent_size",
+    )
     return {
         "actor": type(actor).__name__,
         "network": type(actor.network).__name__,
@@ -200,10 +212,17 @@ def disagreement(policy: JointPolicy, exported: ExportedPolicy, rows: int = _ROW
         observed = torch.randn(rows, team.observation_size(agent), generator=generator)
         actor, codec = policy[agent].unwrapped(), team.codecs[agent]
         filtered = observed if actor.filter is None else actor.filter(observed)
-        actions, _ = actor.decide_alone(filtered, None)
+        memory, memories = None, {}
+        if actor.memory_size:
+            before = torch.rand(rows, actor.memory_size, generator=generator) * 2 - 1
+            memory, memories = Memory(before).of_one(), {agent: before.numpy()}
+        actions, _, after = actor.decide_alone(filtered, None, memory)
         ours = torch.as_tensor(codec.flatten(codec.to_env(actions)))
-        theirs = torch.as_tensor(codec.flatten(exported.decide_alone(agent, observed.numpy())))
-        parameters = actor.parameters_of(filtered, theirs)
+        decided = exported.decide_alone(agent, observed.numpy(), memories)
+        theirs = torch.as_tensor(codec.flatten(decided))
+        if after is not None:
+            worst.append((after - torch.as_tensor(memories[agent])).abs())
+        parameters = actor.parameters_of(filtered, theirs, memory)
         sizes = [leaf.num_parameters for leaf in codec.leaves]
         for leaf, one, other, own in zip(
             codec.leaves,

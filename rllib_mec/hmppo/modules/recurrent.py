@@ -146,9 +146,14 @@ class Recurrent(ByAutograd):
 
     def advance(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """One step from each of R memories: outputs (R, O) and memories after it."""
-        out, after = self.layer(self.encoder(x)[:, None], self._unpacked(before))
+        out, after = self.remembering(self.encoder(x), before)
+        return self.head(out), after
+
+    def remembering(self, encoded: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """The recurrent layer alone: what it makes of inputs (R, E), (R, size), and memories."""
+        out, after = self.layer(encoded[:, None], self._unpacked(before))
         packed = torch.cat(list(after) if self.parts > 1 else [after], dim=-1)[0]
-        return self.head(out[:, 0]), packed
+        return out[:, 0], packed
 
     def _unpacked(self, memories: Tensor) -> Any:
         parts = [part[None].contiguous() for part in memories.chunk(self.parts, dim=-1)]
