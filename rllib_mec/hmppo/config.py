@@ -16,7 +16,7 @@ from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS, checked_networks
 from rllib_mec.hmppo.module_specs import critic_plan, module_spec
 from rllib_mec.hmppo.modules.actor import Actor
-from rllib_mec.hmppo.modules.critic import CriticPlan
+from rllib_mec.hmppo.modules.critic import Critic, CriticPlan
 from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
@@ -44,7 +44,9 @@ class HMPPOConfig(PPOConfig):
     critic_input: str | list[str] = "observations"
     rewards: str = "shared"
 
+    # What a subclass of this one may have of its own.
     actor_class: type[Actor] = Actor
+    critic_class: type[Critic] = Critic
     model_defaults: dict[str, Any] = MODEL_DEFAULTS
 
     def __init__(self, algo_class: type | None = None) -> None:

@@ -12,7 +12,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.modules.autoregressive import choosing_in_turn
-from rllib_mec.hmppo.modules.critic import Critic, CriticPlan
+from rllib_mec.hmppo.modules.critic import CriticPlan
 from rllib_mec.hmppo.modules.images import filters_for
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.modules.recurrent import memory_size
@@ -66,7 +66,7 @@ def module_spec(
     }
     for critic_id in plan.critics:
         specs[critic_id] = RLModuleSpec(
-            module_class=Critic,
+            module_class=config.critic_class,
             observation_space=gym.spaces.Box(
                 -np.inf, np.inf, plan.input_shape(critic_id), np.float32
             ),

@@ -1,7 +1,7 @@
 """Parts of the system that a scenario can switch on, beyond what the paper models.
 
 Each part is a field of :class:`~rllib_mec.system.scenario.Scenario`; None switches it off. The
-constants are set so that no fixed policy is best when all parts are on, see the README.
+constants are set so that no fixed policy is best when all parts are on, see ``envs/README.md``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the README says of the package is true."""
+"""What the README and the pages beside the code say of the package is true."""
 
 import ast
 import dataclasses
@@ -16,7 +16,15 @@ from rllib_mec.system.measured_part import MeasuredQuality
 from rllib_mec.system.parts import PARTS
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXTENDING = ROOT / "tuned_examples" / "extending" / "README.md"
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "rllib_mec").glob("*/README.md")),
+    *sorted((ROOT / "tuned_examples").glob("*/README.md")),
+]
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+# The page on extending has tests of its own.
+README = "\n".join(text for page, text in TEXTS.items() if page != EXTENDING)
 STUDIES = sorted((ROOT / "tuned_examples" / "studies").glob("*.yaml"))
 RESULTS = ROOT / "tuned_examples" / "studies" / "results"
 EXAMPLES = sorted(set((ROOT / "tuned_examples").rglob("*.yaml")) - set(STUDIES))
@@ -252,6 +260,29 @@ def test_files_that_are_named_exist():
     )
     assert len(named) > 4
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+def test_the_readme_is_short():
+    assert len(TEXTS[ROOT / "README.md"].splitlines()) <= 250
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", TEXTS[page])
+    assert links
+    for link in links:
+        if link.startswith("http"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {_anchor(heading) for heading in headings}, link
+
+
+def _anchor(heading):
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)

@@ -99,9 +99,8 @@ class EpisodesToTeamBatch(ConnectorV2):
         before: dict[str, Floats] = {}
         after: dict[str, Floats] = {}
         for agent in self.team.agents:
-            for name, modules in ((MEMORY_IN, {agent: 0}), (CARRIED, module.carried_memories)):
-                if name not in columns[0][agent]:
-                    continue
+            for name in columns[0][agent].keys() & {MEMORY_IN, CARRIED}:
+                modules = {agent: 0} if name == MEMORY_IN else module.carried_memories
                 own = [column[agent][name] for column in columns]
                 ends = np.cumsum(list(modules.values()))[:-1]
                 rows = np.split(np.concatenate([each[:-1] for each in own]), ends, axis=-1)

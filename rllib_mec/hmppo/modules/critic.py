@@ -219,16 +219,7 @@ class Critic(TorchRLModule, ValueFunctionAPI):
 
     def setup(self) -> None:
         config = self.model_config
-        hidden, activation = config["fcnet_hiddens"], config["fcnet_activation"]
-        num_inputs = self.observation_space.shape[-1]
-        if config["num_entities"]:
-            self.network: Network = EntityValue(num_inputs, hidden, activation)
-        else:
-            images = [Image(own[0], tuple(own[1]), own[2]) for own in config.get("images", ())]
-            if config.get("recurrent_layer"):
-                self.network = Recurrent(num_inputs, 1, 1.0, config, images)
-            else:
-                self.network = plain_network(num_inputs, [*hidden, 1], 1.0, config, images)
+        self.network = self.make_network(self.observation_space.shape[-1])
         self._members: int | None = config.get("num_members")
         self.memory_size = 0
         if isinstance(self.network, Recurrent):
@@ -237,6 +228,22 @@ class Critic(TorchRLModule, ValueFunctionAPI):
         self.register_buffer("std", torch.ones(()))
         # Exponential moments of the targets; their common weight undoes the start at zero.
         self.register_buffer("moments", torch.zeros(3))
+
+    def make_network(self, num_inputs: int) -> Network:
+        """Returns the network that gives values, (R, 1), of inputs (R, num_inputs).
+
+        Critics of another kind have another one here, whose ``last`` layer is linear; one for
+        which torch is to find the gradient is a
+        :class:`~rllib_mec.hmppo.modules.by_autograd.ByAutograd`.
+        """
+        config = self.model_config
+        hidden = config["fcnet_hiddens"]
+        if config["num_entities"]:
+            return EntityValue(num_inputs, hidden, config["fcnet_activation"])
+        images = [Image(own[0], tuple(own[1]), own[2]) for own in config.get("images", ())]
+        if config.get("recurrent_layer"):
+            return Recurrent(num_inputs, 1, 1.0, config, images)
+        return plain_network(num_inputs, [*hidden, 1], 1.0, config, images)
 
     def trace(
         self, values: Values, inputs: Tensor, memory: Memory | None = None
