@@ -16,7 +16,8 @@ from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS, checked_networks
 from rllib_mec.hmppo.module_specs import critic_plan, module_spec
 from rllib_mec.hmppo.modules.actor import Actor
-from rllib_mec.hmppo.modules.critic import Critic, CriticPlan
+from rllib_mec.hmppo.modules.critic import Critic
+from rllib_mec.hmppo.modules.critic_plan import CriticPlan
 from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
@@ -101,7 +102,7 @@ class HMPPOConfig(PPOConfig):
 
         Args:
             critic: ``decision_point`` (default), ``joint_state`` or ``separate``; see
-                :mod:`rllib_mec.hmppo.modules.critic`.
+                :mod:`rllib_mec.hmppo.modules.critic_plan`.
             critic_input: what a central critic sees: ``observations`` (default), all agents';
                 ``state``, what the environment's method ``state()`` returns (so that of its batched
                 form); or a list of the agents and groups whose observations it sees.

@@ -8,7 +8,7 @@ from typing import Any
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.learning.sequential import UPDATES
 from rllib_mec.hmppo.modules.autoregressive import CASE_HEADS
-from rllib_mec.hmppo.modules.critic import CRITICS
+from rllib_mec.hmppo.modules.critic_plan import CRITICS
 from rllib_mec.hmppo.team import RATIOS
 
 OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")

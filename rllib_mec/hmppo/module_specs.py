@@ -12,7 +12,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.modules.autoregressive import choosing_in_turn
-from rllib_mec.hmppo.modules.critic import CriticPlan
+from rllib_mec.hmppo.modules.critic_plan import CriticPlan
 from rllib_mec.hmppo.modules.images import filters_for
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.modules.recurrent import memory_size

@@ -7,7 +7,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.core.columns import Columns
 from toy_teams import random_batch, toy_config
 
-from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC
+from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 

@@ -11,7 +11,7 @@ from toy_teams import AGENTS, SIZES, CopyEnv, toy_config, toy_team
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
-from rllib_mec.hmppo.modules.critic import STATE, CriticPlan
+from rllib_mec.hmppo.modules.critic_plan import STATE, CriticPlan
 from rllib_mec.hmppo.sampling.env_state import state_size
 from rllib_mec.hmppo.stacked import StackedTraining
 from rllib_mec.hmppo.team_batch import TeamBatch

@@ -5,7 +5,8 @@ import torch
 from ray.rllib.core.columns import Columns
 from toy_teams import AGENTS, box, entity_team, random_batch, toy_team
 
-from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, Critic, CriticPlan
+from rllib_mec.hmppo.modules.critic import Critic
+from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC, CriticPlan
 
 
 def build(plan, critic_id=CENTRAL_CRITIC, hidden=(16,)):

@@ -10,7 +10,7 @@ from rllib_mec.envs import AGENTS
 from rllib_mec.experiment.evaluate import evaluate
 from rllib_mec.hmppo.groups import by_member
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
-from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC
+from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
 from rllib_mec.hmppo.sampling.episode_runner import EpisodeEnvRunner
 from rllib_mec.registry import register

@@ -12,7 +12,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from toy_groups import SIZES, Crew, Pairs
 from toy_teams import toy_config
 
-from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC
+from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC
 
 
 def with_values(learner, values):

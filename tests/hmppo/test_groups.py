@@ -16,7 +16,7 @@ from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.distributions import ActionDistribution
 from rllib_mec.hmppo.groups import by_member, joined_space, of_group
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
-from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS
+from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC, CRITICS
 from rllib_mec.hmppo.recording.rows import batch_of, check_rows, table_of
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
 from rllib_mec.hmppo.sampling.episode_runner import EpisodeEnvRunner

@@ -8,7 +8,8 @@ from toy_teams import AGENTS, CopyEnv, MobileEdge, toy_config
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.modules.actor import Actor
-from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS, Critic
+from rllib_mec.hmppo.modules.critic import Critic
+from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC, CRITICS
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
 
 

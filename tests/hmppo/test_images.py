@@ -15,7 +15,7 @@ from rllib_mec.hmppo import Team
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.images import Image, image_of, images_of_all
 from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS
-from rllib_mec.hmppo.modules.critic import CriticPlan
+from rllib_mec.hmppo.modules.critic_plan import CriticPlan
 from rllib_mec.hmppo.modules.images import ImageMLP, filters_for, plain_network
 from rllib_mec.hmppo.modules.networks import MLP
 from rllib_mec.hmppo.observation_codec import ObservationCodec

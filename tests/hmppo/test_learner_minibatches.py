@@ -9,7 +9,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from toy_teams import AGENTS, ID_ENTRY, toy_config, toy_episode, toy_learner
 
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
-from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS
+from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC, CRITICS
 
 
 @pytest.fixture(scope="module")

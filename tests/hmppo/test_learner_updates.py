@@ -11,7 +11,7 @@ from toy_teams import AGENTS, toy_config, toy_episode, toy_learner
 
 from rllib_mec.hmppo.finite import NotFiniteError
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
-from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC
+from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC
 
 MODULES = (*AGENTS, CENTRAL_CRITIC)
 

@@ -10,7 +10,7 @@ from rllib_mec.envs import ORCHESTRATOR, MECEnv
 from rllib_mec.hmppo import Team
 from rllib_mec.hmppo.config import module_of_agent
 from rllib_mec.hmppo.modules.actor import Actor
-from rllib_mec.hmppo.modules.critic import CRITICS
+from rllib_mec.hmppo.modules.critic_plan import CRITICS
 from rllib_mec.hmppo.stacked import StackedTraining
 from rllib_mec.system import DECISIONS, METRICS, Scenario
 

@@ -15,7 +15,7 @@ from toy_teams import AGENTS, toy_config
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.learning.sequential import order_of
 from rllib_mec.hmppo.learning.update import StackedUpdate
-from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS
+from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC, CRITICS
 
 WHOLE = {"minibatch_size": None, "num_epochs": 5, "shuffle_batch_per_epoch": False}
 """Each epoch is one step on all rows."""

@@ -14,7 +14,7 @@ from toy_groups import Crew, Pairs
 from toy_teams import MobileEdge, toy_config
 
 from rllib_mec.hmppo.learning.update import Compiled, StackedUpdate
-from rllib_mec.hmppo.modules.critic import CRITICS
+from rllib_mec.hmppo.modules.critic_plan import CRITICS
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
 
 

@@ -10,7 +10,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 from toy_teams import MobileEdge, box, toy_config
 
 from rllib_mec.hmppo.learning.learner import HMPPOTorchLearner
-from rllib_mec.hmppo.modules.critic import CENTRAL_CRITIC, CRITICS
+from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC, CRITICS
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 

@@ -1,4 +1,4 @@
-"""The main table and that of all further studies in Markdown, as the page on studies quotes them."""
+"""The main table and that of all further studies, in Markdown, as the page on studies has them."""
 
 from __future__ import annotations
 

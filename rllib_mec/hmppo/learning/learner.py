@@ -31,7 +31,7 @@ from rllib_mec.hmppo.learning.active_rows import ACTIVE, mean_entropy, mean_kl
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH
 from rllib_mec.hmppo.learning.losses import policy_loss, value_loss
 from rllib_mec.hmppo.learning.update import StackedUpdate
-from rllib_mec.hmppo.modules.critic import CriticPlan
+from rllib_mec.hmppo.modules.critic_plan import CriticPlan
 from rllib_mec.hmppo.team_batch import TeamBatch
 
 ModuleBatches = dict[str, dict[str, Tensor]]

@@ -14,7 +14,8 @@ from torch import Tensor
 from rllib_mec.hmppo.learning.active_rows import ACTIVE
 from rllib_mec.hmppo.learning.advantages import lambda_returns, next_values, normalised
 from rllib_mec.hmppo.learning.minibatches import sequence_starts
-from rllib_mec.hmppo.modules.critic import STATE, Critic
+from rllib_mec.hmppo.modules.critic import Critic
+from rllib_mec.hmppo.modules.critic_plan import STATE
 from rllib_mec.hmppo.modules.observation_filter import filter_stacked
 from rllib_mec.hmppo.modules.recurrent import STARTS, Memory, memory_of
 from rllib_mec.hmppo.modules.stacked import Stacked

@@ -5,7 +5,6 @@ That of a group is one network that each member asks for itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,12 +12,12 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
-from rllib_mec.hmppo.action_codec import CONTINUOUS, ActionCodec
-from rllib_mec.hmppo.action_mask import forbid
+from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise, rllib_distribution
-from rllib_mec.hmppo.groups import joined_space, of_group
+from rllib_mec.hmppo.groups import joined_space
 from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads, choices_per_entity
 from rllib_mec.hmppo.modules.images import plain_network
+from rllib_mec.hmppo.modules.leaf_parameters import LeafParameters
 from rllib_mec.hmppo.modules.networks import (
     EntityHeads,
     MemberHeads,
@@ -110,13 +109,11 @@ class Actor(TorchRLModule):
         self.memory_size = 0
         if isinstance(self.network, Recurrent):
             self.memory_size = self.network.memory_size * (members or 1)
-        self._std_sizes = [
-            leaf.size // n if leaf.kind == CONTINUOUS else 0 for leaf in self.codec.leaves
-        ]
+        self.leaves = LeafParameters(self.codec, self.member_codec, n)
         # An empty parameter gets no gradient, which data-parallel learners do not accept.
-        if any(self._std_sizes):
+        if self.leaves.num_stds:
             initial = float(config["initial_log_std"])
-            self.log_std = nn.Parameter(torch.full((sum(self._std_sizes),), initial))
+            self.log_std = nn.Parameter(torch.full((self.leaves.num_stds,), initial))
         self.filter = None
         if config["observation_filter"]:
             self.filter = ObservationFilter(num_inputs, self.observation_codec)
@@ -148,7 +145,7 @@ class Actor(TorchRLModule):
                 to others they make no difference.
             memory: that of a recurrent actor.
         """
-        network, _ = self._split(values)
+        network, log_std = self._split(values)
         features, masks = self.observation_codec.split(observations)
         if isinstance(self.network, Recurrent):
             assert memory is not None, "rows of recurrent actors come with their memories"
@@ -163,66 +160,23 @@ class Actor(TorchRLModule):
             else:
                 outputs, tape = self.network.trace(network, inputs)
             outputs = outputs if self.num_entities else outputs.unflatten(2, (1, -1))
-        return self._at_leaves(values, outputs, masks), tape
-
-    def _at_leaves(self, values: Values, outputs: Tensor, masks: Tensor | None) -> Tensor:
-        """Distribution parameters, (S, R, num_parameters), of a network's outputs (S, R, n, O)."""
-        n = self.num_entities or 1
-        _, log_std = self._split(values)
-        allowed = self._allowed(masks)
-        parts: list[Tensor] = []
-        output, std = 0, 0
-        for index, (leaf, num_stds) in enumerate(
-            zip(self.codec.leaves, self._std_sizes, strict=True)
-        ):
-            width = leaf.num_logits // n
-            logits = outputs[..., output : output + width].flatten(2)
-            # Of a forbidden choice the logit is no network's, and has no gradient: the
-            # distribution's own is 0 there.
-            parts.append(
-                logits if num_stds or allowed is None else forbid(leaf, logits, allowed[index])
-            )
-            output += width
-            if num_stds:
-                shared = log_std[:, None, std : std + num_stds]
-                shared = shared if n == 1 else shared.repeat(1, 1, outputs.shape[2])
-                parts.append(shared.expand(-1, outputs.shape[1], -1))
-                std += num_stds
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        return self.leaves.join(outputs, log_std, masks), tape
 
     def pull(self, values: Values, tape: Tape, gradient: Tensor) -> list[Tensor]:
         """Gradients of ``values`` from that of the distribution parameters."""
-        n = self.num_entities or 1
-        outputs, stds = [], []
-        start = 0
-        for leaf, num_stds in zip(self.codec.leaves, self._std_sizes, strict=True):
-            logits = gradient[..., start : start + leaf.num_logits]
-            outputs.append(logits.unflatten(-1, (n, -1)))
-            start += leaf.num_logits
-            if num_stds:
-                of_stds = gradient[..., start : start + leaf.size].sum(dim=1)
-                stds.append(of_stds.unflatten(-1, (n, -1)).sum(dim=1))
-                start += leaf.size
-        joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+        outputs, stds = self.leaves.part(gradient)
         network, _ = self._split(values)
         if isinstance(self.network, Recurrent):
-            of_network = pull_members(self.network, network, tape, joined)
+            of_network = pull_members(self.network, network, tape, outputs)
         else:
             of_network = self.network.pull(
-                network, tape, joined if self.num_entities else joined.flatten(2)
+                network, tape, outputs if self.num_entities else outputs.flatten(2)
             )
-        return [torch.cat(stds, dim=-1), *of_network] if stds else of_network
-
-    def _allowed(self, masks: Tensor | None) -> Sequence[Tensor] | None:
-        """Which choices each leaf's parameters leave, (…, choices) each, of masks (…, A, M)."""
-        if masks is None:
-            return None
-        widths = self.member_codec.mask_widths
-        return of_group(masks, widths).split([masks.shape[-2] * w for w in widths], dim=-1)
+        return of_network if stds is None else [stds, *of_network]
 
     def _split(self, values: Values) -> tuple[Values, Any]:
         """The network's values, and the standard deviations, which come first of all."""
-        return (values[1:], values[0]) if any(self._std_sizes) else (values, None)
+        return (values[1:], values[0]) if self.leaves.num_stds else (values, None)
 
     def decide(
         self,
@@ -242,7 +196,7 @@ class Actor(TorchRLModule):
             flat actions, (S, R, size); the parameters they are drawn from; and memories after the
             step, (S, R, memory_size), None without any.
         """
-        network, _ = self._split(values)
+        network, log_std = self._split(values)
         features, masks = self.observation_codec.split(observations)
         if isinstance(self.network, AutoregressiveHeads):
             entities = features.unflatten(-1, (self.codec.size, -1))
@@ -256,7 +210,7 @@ class Actor(TorchRLModule):
             assert memory is not None, "a recurrent actor is asked with its memory"
             members = features.unflatten(-1, (-1, self.num_inputs))
             outputs, after = advance_members(self.network, network, members, memory)
-            parameters = self._at_leaves(values, outputs, masks)
+            parameters = self.leaves.join(outputs, log_std, masks)
         else:
             parameters, _ = self.trace(values, observations)
         distribution = ActionDistribution(self.codec, parameters)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from rllib_mec.hmppo.modules.critic import CriticPlan
+from rllib_mec.hmppo.modules.critic_plan import CriticPlan
 from rllib_mec.hmppo.modules.recurrent import Memory
 from rllib_mec.hmppo.team import Active, Team
 

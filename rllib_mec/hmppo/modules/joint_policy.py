@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise
 from rllib_mec.hmppo.groups import by_member
-from rllib_mec.hmppo.modules.critic import CriticPlan
+from rllib_mec.hmppo.modules.critic_plan import CriticPlan
 from rllib_mec.hmppo.modules.deciding import Decision, Memories, decide, remember
 from rllib_mec.hmppo.modules.recurrent import CARRIED, MEMORY_IN, OWN, Memory
 from rllib_mec.hmppo.team import Active, Team
