@@ -133,7 +133,8 @@ def check_name(config: Any, name: Any, place: str) -> Setting:
         InputError: there is none, with its new name or the nearest one.
     """
     known = settings_of(config.__class__)
-    if new := old_names.SETTINGS.get(name):
+    kept = getattr(config, "settings_of_the_old_stack", ())
+    if name not in kept and (new := old_names.SETTINGS.get(name)):
         raise InputError(f"{place}: {name!r} is a name of RLlib's old API stack: use {new}")
     if why := old_names.GONE.get(name):
         raise InputError(f"{place}: no such setting on RLlib's new API stack: {why}")

@@ -45,6 +45,9 @@ class HMPPOConfig(PPOConfig):
     critic_input: str | list[str] = "observations"
     rewards: str = "shared"
 
+    settings_of_the_old_stack = ("observation_filter",)
+    """Settings that RLlib's new stack has no use for, but that mean something here."""
+
     # What a subclass of this one may have of its own.
     actor_class: type[Actor] = Actor
     critic_class: type[Critic] = Critic

@@ -123,6 +123,7 @@ def test_subclasses_add_settings():
         ({"model_config": {"fcnet_hidens": [8]}}, "did you mean 'fcnet_hiddens'"),
         ({"grad_clip_by": "foo"}, "config.grad_clip_by = 'foo': .*must be one of"),
         ({"num_workers": 2}, "use config.num_env_runners"),
+        ({"observation_filter": "MeanStdFilter"}, "use config.env_to_module_connector"),
         ({"env": "CartPole-v1"}, "it stands beside config"),
     ],
 )
@@ -206,3 +207,11 @@ def test_an_algorithm_by_module_and_class():
     plan = planned(run=f"{__name__}:OwnConfig", config={"critic": "separate"})
     assert plan.configs[0].critic == "separate"
     assert plan.param_space["critic"] == "separate"
+
+
+def test_hmppo_still_has_an_observation_filter():
+    experiment = {"run": "HMPPO", "env": "mec", "stop": {"training_iteration": 1}}
+    plan = prepare(make("x", {**experiment, "config": {"observation_filter": "MeanStdFilter"}}))
+    assert plan.configs[0].observation_filter == "MeanStdFilter"
+    with pytest.raises(InputError, match="observation_filter 'MeanFilter'"):
+        prepare(make("x", {**experiment, "config": {"observation_filter": "MeanFilter"}}))
