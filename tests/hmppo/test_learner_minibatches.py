@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from learners import batch_for
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from toy_teams import AGENTS, ID_ENTRY, toy_config, toy_episode, toy_learner
@@ -95,7 +96,9 @@ def test_the_number_of_minibatches_can_be_fixed(minibatches):
 def test_same_seed_same_order():
     def order(seed):
         learner = toy_learner(toy_config().debugging(seed=seed))
-        chosen = learner.stacked_update.minibatches(20, 5, 2, 0, True)
+        chosen = learner.stacked_update.minibatches(
+            [batch_for(learner)], minibatch_size=20, num_epochs=2, shuffle=True
+        )
         return [indices.tolist() for indices, _ in chosen]
 
     assert order(1) == order(1) != order(2)
@@ -122,7 +125,7 @@ def with_values(learner, function):
     """Makes every critic of the learner compute ``function`` of its inputs."""
     for critic_id in learner.plan.critics:
         critic = learner.module[critic_id]
-        critic.trace = lambda values, inputs: (function(inputs[0])[None], None)
+        critic.trace = lambda values, inputs, memory=None: (function(inputs[0])[None], None)
 
 
 @pytest.mark.parametrize("kind", CRITICS)
