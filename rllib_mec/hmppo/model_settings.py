@@ -8,6 +8,9 @@ from typing import Any
 from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
 
+PER_MODULE = "per_module"
+"""Under this key modules differ from the others, see :mod:`rllib_mec.hmppo.per_module`."""
+
 MODEL_DEFAULTS: dict[str, Any] = {
     "fcnet_hiddens": [64, 64],  # widths of the hidden layers, actors and critics alike
     "fcnet_activation": "tanh",
@@ -17,15 +20,17 @@ MODEL_DEFAULTS: dict[str, Any] = {
 
 
 def checked_networks(model_config: Any, defaults: dict[str, Any]) -> dict[str, Any]:
-    """Returns ``model_config`` with its defaults.
+    """Returns ``model_config`` with its defaults, as it is for modules that do not differ.
 
     Raises:
         InputError: an unknown key, or a value that makes no sense.
     """
     given = dict(model_config) if isinstance(model_config, dict) else {}
+    given.pop(PER_MODULE, None)
     for key in given:
         if key not in defaults:
-            raise unknown_name("model_config key", key, defaults)
+            known = [*defaults, PER_MODULE]
+            raise unknown_name("model_config key", key, known, at=("model_config", key))
     networks = defaults | given
     if networks["fcnet_activation"] not in ACTIVATIONS:
         raise unknown_name("activation", networks["fcnet_activation"], ACTIVATIONS)

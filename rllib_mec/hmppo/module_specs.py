@@ -14,6 +14,7 @@ from rllib_mec.errors import InputError
 from rllib_mec.hmppo.modules.autoregressive import choosing_in_turn
 from rllib_mec.hmppo.modules.critic import Critic, CriticPlan
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.per_module import own_networks
 from rllib_mec.hmppo.team import Team
 
 
@@ -23,8 +24,9 @@ def module_spec(
     """Returns the modules of a team.
 
     Args:
-        config: an ``HMPPOConfig``. team: as the environment declares it.
-        networks: the checked ``model_config``. state_size: of the environment, if critics see it.
+        config: an ``HMPPOConfig``. team: as read from the environment.
+        networks: the checked ``model_config`` of all modules.
+        state_size: of the environment, if critics see it.
 
     Raises:
         InputError: the settings do not fit the team.
@@ -40,12 +42,14 @@ def module_spec(
         )
     in_turn = choosing_in_turn(team) if config.case_head == "autoregressive" else []
     plan = critic_plan(config, team, state_size)
+    own = own_networks(config, plan)
     specs = {
         agent: RLModuleSpec(
             module_class=config.actor_class,
             observation_space=team.observation_spaces[agent],
             action_space=team.action_spaces[agent],
             model_config=networks
+            | own.get(agent, {})
             | {
                 "num_parts": team.num_parts(agent),
                 "branches": team.branches(agent),
@@ -57,6 +61,8 @@ def module_spec(
         for agent in team.agents
     }
     for critic_id in plan.critics:
+        if critic_id in specs:
+            raise InputError(f"agent or group {critic_id!r}: expected another name than a critic's")
         specs[critic_id] = RLModuleSpec(
             module_class=Critic,
             observation_space=gym.spaces.Box(
@@ -64,6 +70,7 @@ def module_spec(
             ),
             action_space=gym.spaces.Discrete(1),
             model_config=networks
+            | own.get(critic_id, {})
             | ({} if plan.takes_entities(critic_id) else {"num_entities": None}),
             learner_only=True,
         )

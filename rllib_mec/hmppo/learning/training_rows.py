@@ -66,6 +66,7 @@ def training_rows(
         ]
         returns = _returns(
             learners,
+            [learner.module_configs[critic_id] for learner in learners],
             batches,
             plan.state_values(values),
             final_values,
@@ -158,6 +159,7 @@ def _values(critics: Stacked, inputs: Tensor) -> Tensor:
 
 def _returns(
     learners: Sequence[Any],
+    configs: Sequence[Any],
     batches: Sequence[TeamBatch],
     values: Tensor,
     final_values: Sequence[Tensor],
@@ -165,7 +167,8 @@ def _returns(
 ) -> Tensor:
     """Lambda-returns of states with values (S, R, …), of the team's rewards or others (S * R, …).
 
-    The learners' segments one behind the other are as many segments.
+    The learners' segments one behind the other are as many segments; ``configs`` are those of the
+    critics.
     """
     columns = (
         torch.cat(
@@ -178,7 +181,7 @@ def _returns(
     following = next_values(
         values.flatten(0, 1), lengths, torch.cat(list(final_values)), terminated
     )
-    discounts = ([getattr(own.config, name) for own in learners] for name in ("gamma", "lambda_"))
+    discounts = ([getattr(own, name) for own in configs] for name in ("gamma", "lambda_"))
     segments = lengths.new_tensor([len(batch.lengths) for batch in batches])
     gamma, lambda_ = (
         own[0] if len(set(own)) == 1 else rewards.new_tensor(own).repeat_interleave(segments)
