@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -11,10 +12,20 @@ class InputError(ValueError):
 
     The message is a single line that names the field, the value and what was expected, so
     that the command line can print it as it is, without a traceback.
+
+    Attributes:
+        at: the setting that it is about and keys inside it, from which a file's line is found; or
+            none.
     """
 
+    def __init__(self, message: str, at: Iterable[Any] = ()) -> None:
+        super().__init__(message)
+        self.at = tuple(at)
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
+
+def unknown_name(
+    kind: str, name: object, known: Iterable[str], at: Iterable[Any] = ()
+) -> InputError:
     """Returns the error for ``name``, which is none of ``known``, with the nearest known one.
 
     >>> print(unknown_name("scenario", "publishd", ["published", "published-8bit"]))
@@ -24,7 +35,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     """
     options = sorted(known)
     hint = did_you_mean(str(name), options) or f" expected one of {', '.join(options)}"
-    return InputError(f"unknown {kind} {name!r}:{hint}")
+    return InputError(f"unknown {kind} {name!r}:{hint}", at)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -170,7 +170,7 @@ def _config(
     if not {"policies", "policy_mapping_fn"} & values.keys():
         _one_module_per_agent(config, env)
     _report_episode_metrics(config)
-    with settings.rllib_errors(place("config")):
+    with settings.rllib_errors(place("config"), lambda *keys: place("config", *keys)):
         config.copy(copy_frozen=False).validate()
     return config
 

@@ -25,6 +25,7 @@ from rllib_mec.errors import InputError, did_you_mean
 from rllib_mec.experiment import old_names
 from rllib_mec.experiment.environments import import_attribute
 from rllib_mec.experiment.spec import is_number
+from rllib_mec.source import KeyPath
 
 _SETTERS = (
     "resources",
@@ -47,11 +48,15 @@ _SETTERS = (
 )
 """RLlib's setter methods. ``api_stack`` is none of them: only the new stack is run."""
 
+_OVERRIDES = "algorithm_config_overrides_per_module"
+
 _DEPRECATED = -1
 """The default of parameters that RLlib keeps only to say that they are gone."""
 
 _Schedule = list[tuple[int | float, float]]
 _ANNOTATIONS: dict[str, Any] = {
+    _OVERRIDES: dict,
+    "agent_groups": dict | str | None,
     "entropy_coeff": float | _Schedule,
     "num_cpus_per_env_runner": float,
     "num_cpus_for_main_process": float,
@@ -61,7 +66,10 @@ _ANNOTATIONS: dict[str, Any] = {
     "evaluation_config": dict | None,
     "env_config": dict,
 }
-"""Types of settings that RLlib annotates more narrowly than it uses them, or not usefully."""
+"""Types of settings that are annotated more narrowly than they are used, or not usefully.
+
+Of some, what is inside is checked by itself, and the message then is of that.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +127,7 @@ def apply(
         setting = check_name(config, name, f"{where} = {reprlib.repr(value)}")
         argument = _checked(setting, value, where)
         calls.append((f"{where} = {value!r}", setting.method, {setting.parameter: argument}))
-    _check_evaluation(config, values, place)
+    _check_inside(config, values, place)
     _check_model(config, values, place)
     for where, method, argument in calls:
         with rllib_errors(where):
@@ -146,11 +154,17 @@ def check_name(config: Any, name: Any, place: str) -> Setting:
 
 
 @contextlib.contextmanager
-def rllib_errors(place: str) -> typing.Iterator[None]:
-    """Turns what RLlib raises for bad settings into one line that starts with ``place``."""
+def rllib_errors(place: str, within: Callable[..., str] | None = None) -> typing.Iterator[None]:
+    """Turns what RLlib raises for bad settings into one line that starts with ``place``.
+
+    Args:
+        within: names the place of what an error says that it is about, given its keys.
+    """
     try:
         yield
     except InputError as error:
+        if within is not None and error.at:
+            place = within(*error.at)
         raise InputError(f"{place}: {error}" if place else str(error)) from error
     except (
         ValueError,
@@ -272,11 +286,18 @@ def _words(members: tuple[Any, ...]) -> str:
     return " or ".join(unique) if len(unique) < 3 else f"{', '.join(unique[:-1])} or {unique[-1]}"
 
 
-def _check_evaluation(config: Any, values: Mapping[str, Any], place: Callable[..., str]) -> None:
-    for name, value in (values.get("evaluation_config") or {}).items():
-        where = place("config", "evaluation_config", name)
-        setting = check_name(config, name, f"{where} = {reprlib.repr(value)}")
-        _checked(setting, value, where)
+def _check_inside(config: Any, values: Mapping[str, Any], place: Callable[..., str]) -> None:
+    """Checks names and types of settings inside settings: of evaluation, of single modules."""
+    inside: dict[KeyPath, Any] = {("evaluation_config",): values.get("evaluation_config") or {}}
+    for module_id, own in (values.get(_OVERRIDES) or {}).items():
+        inside[_OVERRIDES, module_id] = own
+    for path, own in inside.items():
+        if not isinstance(own, Mapping):
+            raise InputError(f"{place('config', *path)} = {own!r}: expected a mapping of settings")
+        for name, value in own.items():
+            where = place("config", *path, name)
+            setting = check_name(config, name, f"{where} = {reprlib.repr(value)}")
+            _checked(setting, value, where)
 
 
 def _check_model(config: Any, values: Mapping[str, Any], place: Callable[..., str]) -> None:

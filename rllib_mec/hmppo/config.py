@@ -10,14 +10,19 @@ from ray.rllib.connectors.learner import LearnerConnectorPipeline
 from ray.rllib.policy.policy import PolicySpec
 from typing_extensions import Self
 
-from rllib_mec.hmppo.config_checks import check_sample_ahead, check_settings
-from rllib_mec.hmppo.groups import ModuleOfMember
+from rllib_mec.hmppo.config_checks import (
+    check_modules_are_ours,
+    check_sample_ahead,
+    check_settings,
+)
+from rllib_mec.hmppo.groups import AgentGroups, ModuleOfMember
 from rllib_mec.hmppo.learning.episodes_to_team_batch import EpisodesToTeamBatch
 from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS, checked_networks
 from rllib_mec.hmppo.module_specs import critic_plan, module_spec
 from rllib_mec.hmppo.modules.actor import Actor
 from rllib_mec.hmppo.modules.critic import Critic
 from rllib_mec.hmppo.modules.critic_plan import CriticPlan
+from rllib_mec.hmppo.per_module import check_overrides
 from rllib_mec.hmppo.recording import settings as output_settings
 from rllib_mec.hmppo.runner_choice import runner_class
 from rllib_mec.hmppo.sampling.batched_env import single_env
@@ -36,12 +41,14 @@ class HMPPOConfig(PPOConfig):
 
     What PPO's settings mean here: ``vf_clip_param``, ``use_critic`` and ``use_gae`` have no effect
     (value targets are normalised instead of clipped); ``grad_clip`` applies to each actor and
-    critic on its own; per-module overrides take ids of agents or groups and ``central_critic``.
+    critic on its own. Actors and critics may have learning rates, clips, networks and more of their
+    own, see :mod:`rllib_mec.hmppo.per_module`.
     """
 
     env_runner_cls: type | None
 
     # Of the class, for configurations that were saved before there was a choice.
+    agent_groups: AgentGroups = None
     critic_input: str | list[str] = "observations"
     rewards: str = "shared"
 
@@ -88,6 +95,7 @@ class HMPPOConfig(PPOConfig):
     def training(  # type: ignore[override]
         self,
         *,
+        agent_groups: dict[str, list[str]] | str | None = NotProvided,
         critic: str = NotProvided,
         critic_input: str | list[str] = NotProvided,
         rewards: str = NotProvided,
@@ -104,6 +112,9 @@ class HMPPOConfig(PPOConfig):
         """Sets training options; all of PPO's and HMPPO's own.
 
         Args:
+            agent_groups: alike agents that share an actor, ``{group: [agents]}``, or ``alike``: all
+                that observe and act in the same spaces; None (default): those that the environment
+                declares; see :mod:`rllib_mec.hmppo.team_of_env`.
             critic: ``decision_point`` (default), ``joint_state`` or ``separate``; see
                 :mod:`rllib_mec.hmppo.modules.critic_plan`.
             critic_input: what a central critic sees: ``observations`` (default), all agents';
@@ -140,6 +151,7 @@ class HMPPOConfig(PPOConfig):
         """
         super().training(**kwargs)
         own = {
+            "agent_groups": agent_groups,
             "critic": critic,
             "critic_input": critic_input,
             "rewards": rewards,
@@ -184,8 +196,10 @@ class HMPPOConfig(PPOConfig):
         if self.env is not None and not self._is_frozen:
             env = single_env(self)
             self._set_modules(
-                Team.of_env(env), state_size(env) if self.critic_input == "state" else None
+                Team.of_env(env, self.agent_groups),
+                state_size(env) if self.critic_input == "state" else None,
             )
+            check_overrides(self, self.critic_plan())
             self.env_runner_cls = runner_class(self, env)
             env.close()
         super().validate()
@@ -207,6 +221,7 @@ class HMPPOConfig(PPOConfig):
         return critic_plan(self, team, size)
 
     def _set_modules(self, team: Team, state_size: int | None = None) -> None:
+        check_modules_are_ours(self, team)
         networks = self._checked_networks()
         self._rl_module_spec = spec = module_spec(self, team, networks, state_size)
         self.policies = {
@@ -215,8 +230,10 @@ class HMPPOConfig(PPOConfig):
         }
         self.policy_mapping_fn = ModuleOfMember(team.members) if team.members else module_of_agent
 
-    def _checked_networks(self) -> dict[str, Any]:
-        return checked_networks(self._model_config, self.model_defaults)
+    def _checked_networks(self, model_config: Any = None) -> dict[str, Any]:
+        """The checked ``model_config``, or another that takes its place for a single module."""
+        given = self._model_config if model_config is None else model_config
+        return checked_networks(given, self.model_defaults)
 
     @property
     def is_recurrent(self) -> bool:

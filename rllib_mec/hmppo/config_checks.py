@@ -6,10 +6,12 @@ import math
 from typing import Any
 
 from rllib_mec.errors import InputError, unknown_name
+from rllib_mec.hmppo.groups import ModuleOfMember
 from rllib_mec.hmppo.learning.sequential import UPDATES
 from rllib_mec.hmppo.modules.autoregressive import CASE_HEADS
 from rllib_mec.hmppo.modules.critic_plan import CRITICS
-from rllib_mec.hmppo.team import RATIOS
+from rllib_mec.hmppo.modules.joint_policy import JointPolicy
+from rllib_mec.hmppo.team import RATIOS, Team
 
 OBSERVATION_FILTERS = ("NoFilter", "MeanStdFilter")
 """RLlib's names, see :class:`~rllib_mec.hmppo.modules.observation_filter.ObservationFilter`."""
@@ -36,6 +38,8 @@ _BOUNDS = {
     "clip_param": (0.0, math.inf),
     "grad_clip": (0.0, math.inf),
     "vf_loss_coeff": (0.0, math.inf),
+    "kl_coeff": (0.0, math.inf),
+    "kl_target": (0.0, math.inf),
     "num_epochs": (1, math.inf),
 }
 """Settings whose values RLlib does not check, and where they make sense."""
@@ -74,10 +78,52 @@ def check_settings(config: Any) -> None:
         raise InputError("ratio = 'entity': expected entity_shared = true, got false")
     if config.case_head == "autoregressive" and not config.entity_shared:
         raise InputError("case_head = 'autoregressive': expected entity_shared = true, got false")
-    for name, (low, high) in _BOUNDS.items():
-        value = getattr(config, name)
-        if value is not None and not low <= value <= high:
-            raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
+    for name in _BOUNDS:
+        check_bounds(name, getattr(config, name))
+
+
+def check_bounds(name: str, value: float | None) -> None:
+    """Checks a number, if RLlib does not.
+
+    Raises:
+        InputError: it makes no sense for the setting ``name``.
+    """
+    low, high = _BOUNDS.get(name, (-math.inf, math.inf))
+    if value is not None and not low <= value <= high:
+        raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
+
+
+def check_modules_are_ours(config: Any, team: Team) -> None:
+    """Refuses modules that are not made from the environment and the settings, as HMPPO's are.
+
+    Raises:
+        InputError: naming the setting that would otherwise have no effect.
+    """
+    spec = config._rl_module_spec
+    if spec is not None and not issubclass(_class_of(spec), JointPolicy):
+        raise InputError(
+            "rl_module_spec: expected none, HMPPO makes its modules; their networks are told by "
+            "model_config, of single ones by model_config.per_module",
+            ("rl_module_spec",),
+        )
+    mapping = config.policy_mapping_fn
+    if isinstance(mapping, ModuleOfMember):  # from an earlier check
+        return
+    agents = [agent for name in team.agents for agent in team.ids(name)]
+    ours = ModuleOfMember(team.members)
+    try:
+        mapped = {agent: mapping(agent, None) for agent in agents}
+    except Exception:  # it asks for more, as RLlib's default does
+        return
+    if mapped not in ({a: a for a in agents}, {a: ours(a) for a in agents}):
+        raise InputError(
+            f"policy_mapping_fn: {mapped}: expected none, agents share an actor by agent_groups",
+            ("policy_mapping_fn",),
+        )
+
+
+def _class_of(spec: Any) -> type:
+    return getattr(spec, "multi_rl_module_class", type(spec))
 
 
 def check_sample_ahead(config: Any) -> None:

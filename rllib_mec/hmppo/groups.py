@@ -15,41 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rllib_mec.errors import InputError
-
 Members = Mapping[str, tuple[str, ...]]
 
-
-def members_of(env: Any) -> dict[str, tuple[str, ...]]:
-    """Returns the groups that an environment declares, ``{group: members}``.
-
-    Raises:
-        InputError: a group is empty or goes by the id of an agent, or a member is no agent, is in
-            two groups, or differs from the others in its spaces.
-    """
-    groups = {name: tuple(ids) for name, ids in (getattr(env, "agent_groups", None) or {}).items()}
-    agents = list(env.possible_agents)
-    seen: set[str] = set()
-    for name, ids in groups.items():
-        where = f"agent_groups[{name}]"
-        if not ids:
-            raise InputError(f"{where} = (): expected at least one agent")
-        if name in agents:
-            raise InputError(f"{where}: expected a name that no agent has")
-        for agent in ids:
-            if agent not in agents:
-                raise InputError(f"{where} names {agent!r}: expected one of {agents}")
-            if agent in seen:
-                raise InputError(f"{where} names {agent!r}, which is already in a group")
-            seen.add(agent)
-            for what in ("observation", "action"):
-                own, first = (getattr(env, f"get_{what}_space")(a) for a in (agent, ids[0]))
-                if own != first:
-                    raise InputError(
-                        f"{where}: {what} space of {agent} = {own}: expected that of {ids[0]}, "
-                        f"{first}"
-                    )
-    return groups
+AgentGroups = Mapping[str, Sequence[str]] | str | None
+"""Groups as whoever trains chooses them, see :mod:`rllib_mec.hmppo.team_of_env`."""
 
 
 class ModuleOfMember:

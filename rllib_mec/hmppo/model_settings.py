@@ -9,6 +9,9 @@ from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
 from rllib_mec.hmppo.modules.recurrent import LAYERS
 
+PER_MODULE = "per_module"
+"""Under this key modules differ from the others, see :mod:`rllib_mec.hmppo.per_module`."""
+
 MODEL_DEFAULTS: dict[str, Any] = {
     "fcnet_hiddens": [64, 64],  # widths of the hidden layers, actors and critics alike
     "fcnet_activation": "tanh",
@@ -33,17 +36,19 @@ _RLLIB = {
 
 
 def checked_networks(model_config: Any, defaults: dict[str, Any]) -> dict[str, Any]:
-    """Returns ``model_config`` with its defaults.
+    """Returns ``model_config`` with its defaults, as it is for modules that do not differ.
 
     Raises:
         InputError: an unknown key, or a value that makes no sense.
     """
     given = dict(model_config) if isinstance(model_config, dict) else {}
+    given.pop(PER_MODULE, None)
     for key in given:
         if key in _RLLIB and "recurrent_layer" in defaults:
             raise InputError(f"model_config.{key}: expected {_RLLIB[key]} instead")
         if key not in defaults:
-            raise unknown_name("model_config key", key, defaults)
+            known = [*defaults, PER_MODULE]
+            raise unknown_name("model_config key", key, known, at=("model_config", key))
     networks = defaults | given
     for key in ("fcnet_activation", "conv_activation"):
         if networks[key] not in ACTIVATIONS:

@@ -16,6 +16,7 @@ from rllib_mec.hmppo.modules.critic_plan import CriticPlan
 from rllib_mec.hmppo.modules.images import filters_for
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.modules.recurrent import memory_size
+from rllib_mec.hmppo.per_module import own_networks
 from rllib_mec.hmppo.team import Team
 
 
@@ -25,8 +26,9 @@ def module_spec(
     """Returns the modules of a team.
 
     Args:
-        config: an ``HMPPOConfig``. team: as the environment declares it.
-        networks: the checked ``model_config``. state_size: of the environment, if critics see it.
+        config: an ``HMPPOConfig``. team: as read from the environment.
+        networks: the checked ``model_config`` of all modules.
+        state_size: of the environment, if critics see it.
 
     Raises:
         InputError: the settings do not fit the team.
@@ -40,9 +42,10 @@ def module_spec(
             f"count_steps_by = {config.count_steps_by!r}: expected 'env_steps' with groups of "
             "agents"
         )
-    _check_networks(config, team, networks)
     in_turn = choosing_in_turn(team) if config.case_head == "autoregressive" else []
     plan = critic_plan(config, team, state_size)
+    own = own_networks(config, plan)
+    _check_networks(config, team, networks, own)
     # Critics of the environment's state have no memory: a state tells all there is to know.
     critic_networks = networks | ({} if state_size is None else {"recurrent_layer": None})
     remembering = bool(critic_networks.get("recurrent_layer"))
@@ -53,6 +56,7 @@ def module_spec(
             observation_space=team.observation_spaces[agent],
             action_space=team.action_spaces[agent],
             model_config=networks
+            | own.get(agent, {})
             | {
                 "num_parts": team.num_parts(agent),
                 "branches": team.branches(agent),
@@ -65,6 +69,8 @@ def module_spec(
         for agent in team.agents
     }
     for critic_id in plan.critics:
+        if critic_id in specs:
+            raise InputError(f"agent or group {critic_id!r}: expected another name than a critic's")
         specs[critic_id] = RLModuleSpec(
             module_class=config.critic_class,
             observation_space=gym.spaces.Box(
@@ -72,6 +78,7 @@ def module_spec(
             ),
             action_space=gym.spaces.Discrete(1),
             model_config=critic_networks
+            | own.get(critic_id, {})
             | ({} if plan.takes_entities(critic_id) else {"num_entities": None})
             | _critic_inputs(plan, critic_id),
             # Who remembers has to look on.
@@ -103,8 +110,10 @@ def _memory_size(plan: CriticPlan, critic_id: str, networks: dict[str, Any]) -> 
     return members * memory_size(networks)
 
 
-def _check_networks(config: Any, team: Team, networks: dict[str, Any]) -> None:
-    """Refuses images and memories where they cannot be."""
+def _check_networks(
+    config: Any, team: Team, networks: dict[str, Any], own: dict[str, dict[str, Any]]
+) -> None:
+    """Refuses images and memories where they cannot be, in all modules or in single ones."""
     images = [a for a in team.agents if team.observation_codecs[a].images]
     seen = bool(images) and networks.get("conv_filters") != []
     recurrent = networks.get("recurrent_layer")
@@ -114,8 +123,9 @@ def _check_networks(config: Any, team: Team, networks: dict[str, Any]) -> None:
             "model_config.conv_filters = [])"
         )
     shapes = {image.shape for a in images for image in team.observation_codecs[a].images}
-    for shape in shapes if seen else ():
-        filters_for(shape, networks["conv_filters"], networks["conv_activation"])
+    for each in (networks, *(networks | differing for differing in own.values())):
+        for shape in shapes if each.get("conv_filters") != [] else ():
+            filters_for(shape, each["conv_filters"], each["conv_activation"])
     if config.entity_shared and recurrent:
         raise InputError(
             f"model_config.recurrent_layer = {recurrent!r}: expected null with entity_shared"

@@ -17,6 +17,7 @@ from rllib_mec.hmppo.sampling.batched_env import has_batched_form
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
 from rllib_mec.hmppo.sampling.episode_runner import EpisodeEnvRunner
+from rllib_mec.hmppo.team_of_env import members_of
 
 _CHOSEN = (
     None,
@@ -97,6 +98,9 @@ def why_not_batched(config: Any, env: Any) -> str | None:
     """
     if not has_batched_form(env):
         return "the environment has no method batched(num_envs) of its own"
+    groups = getattr(config, "agent_groups", None)  # other algorithms have no such setting
+    if groups is not None and members_of(env, groups) != members_of(env):
+        return "agent_groups are not those of the environment, which its batches have"
     if config.env_runner_cls not in _CHOSEN:
         return "env_runner_cls is set"
     for name in ("env_to_module", "module_to_env", "learner"):

@@ -14,7 +14,7 @@ from torch import Tensor
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.entities import check_entities
-from rllib_mec.hmppo.groups import Members, at_entries, joined_space, members_of
+from rllib_mec.hmppo.groups import AgentGroups, Members, at_entries, joined_space
 from rllib_mec.hmppo.observation_codec import Floats, ObservationCodec
 from rllib_mec.hmppo.slots import Slots, check_slots, decision_points, filled, undecided
 
@@ -48,7 +48,8 @@ class Team:
     * ``agent_groups``: ``{group: members}``, alike agents that decide at the same point, each from
       its own observation, and share one actor. What is said above of agents then holds for groups
       in place of their members: ``agent_order`` and ``action_slots`` name groups, and an
-      environment's batched form takes and gives their arrays.
+      environment's batched form takes and gives their arrays. Who trains may choose other groups,
+      see :mod:`rllib_mec.hmppo.team_of_env`.
 
     An observation may come with a mask of the agent's action, see
     :mod:`rllib_mec.hmppo.action_mask`; positions are those in the flat observation, in which each
@@ -82,7 +83,9 @@ class Team:
         for agent in self.agents:
             # RLlib's module ids are strings, and every actor goes by its agent's id.
             if not isinstance(agent, str):
-                raise InputError(f"agent {agent!r}: expected a string as the agent's id")
+                raise InputError(
+                    f"agent {agent!r}: expected a string as the id of an agent that is in no group"
+                )
         codecs = {
             a: ActionCodec(
                 self._action_space(a), a, parts=self.num_parts(a), branches=self.branches(a)
@@ -114,34 +117,11 @@ class Team:
                 )
 
     @classmethod
-    def of_env(cls, env: Any) -> Team:
-        """Reads the team from an environment (see above).
+    def of_env(cls, env: Any, agent_groups: AgentGroups = None) -> Team:
+        """The team of an environment; see :func:`~rllib_mec.hmppo.team_of_env.team_of`."""
+        from rllib_mec.hmppo.team_of_env import team_of
 
-        Raises:
-            InputError: the environment does not say what its agents observe and do, or declares
-                slots that do not fit.
-        """
-        members = members_of(env)
-        group_of = {agent: name for name, ids in members.items() for agent in ids}
-        deciders = list(dict.fromkeys(group_of.get(a, a) for a in env.possible_agents))
-        agents = tuple(getattr(env, "agent_order", None) or deciders)
-        if set(agents) != set(deciders):
-            raise InputError(f"agent_order = {agents}: expected all of {deciders}")
-        slots = {
-            observer: {agent: tuple(int(p) for p in positions) for agent, positions in seen.items()}
-            for observer, seen in getattr(env, "action_slots", {}).items()
-        }
-        return cls(
-            agents=agents,
-            observation_spaces={
-                a: env.get_observation_space(members.get(a, (a,))[0]) for a in agents
-            },
-            action_spaces={a: env.get_action_space(members.get(a, (a,))[0]) for a in agents},
-            slots=slots,
-            num_entities=getattr(env, "num_entities", None),
-            entity_order=dict(getattr(env, "entity_order", {})),
-            members=members,
-        )
+        return team_of(env, agent_groups)
 
     codecs: Mapping[str, ActionCodec] = dataclasses.field(init=False, repr=False, compare=False)
     """The codec of each agent's actions."""

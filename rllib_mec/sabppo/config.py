@@ -55,8 +55,8 @@ class SABPPOConfig(HMPPOConfig):
             )
         super()._set_modules(team, state_size)
 
-    def _checked_networks(self) -> dict[str, Any]:
-        networks = super()._checked_networks()
+    def _checked_networks(self, model_config: Any = None) -> dict[str, Any]:
+        networks = super()._checked_networks(model_config)
         width = networks["branch_width"]
         if isinstance(width, bool) or not isinstance(width, int) or width < 0:
             raise InputError(f"model_config.branch_width = {width!r}: expected a whole number >= 0")

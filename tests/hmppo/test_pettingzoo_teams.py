@@ -64,6 +64,20 @@ def test_a_game_of_turns_with_masks_trains_and_is_scored(build, tmp_path):
             np.testing.assert_array_equal(values, theirs[module_id][name])
 
 
+def test_players_who_take_turns_may_share_an_actor(build, tmp_path):
+    algorithm = build(config_of(TICTACTOE, agent_groups="alike"))
+    results = algorithm.train()
+    assert set(results["learners"]) == {"player", "central_critic", "__all_modules__"}
+    sampled = results["env_runners"]
+    moves = sampled["num_agent_steps_sampled_lifetime"]
+    assert sum(moves.values()) == sampled["num_env_steps_sampled_lifetime"] >= 96
+    assert moves["player_1"] > moves["player_2"] > 0
+    assert sampled["episode_metrics"]["reward"] == 0
+    algorithm.save_to_path(str(tmp_path / "checkpoint"))
+    scores = evaluate(str(tmp_path / "checkpoint"), None, {}, 5, 0, trust=True)
+    assert scores["reward"].tolist() == [0] * 5
+
+
 def test_random_play_keeps_to_the_masks():
     scores = evaluate("random", TICTACTOE, {}, 20, 0)["reward"]
     assert scores.tolist() == [0] * 20

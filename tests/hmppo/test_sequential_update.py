@@ -1,6 +1,7 @@
 """One agent after the other: what the later ones learn, and what else stays as it is."""
 
 import copy
+import math
 from collections import Counter
 
 import pytest
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from learners import assert_same, batch_for, build, state, update
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
+from toy_seekers import Seekers
 from toy_teams import AGENTS, toy_config
 
 from rllib_mec.errors import InputError
-from rllib_mec.hmppo.learning.sequential import order_of
+from rllib_mec.hmppo.learning.active_rows import ACTIVE
+from rllib_mec.hmppo.learning.sequential import in_turns, order_of
 from rllib_mec.hmppo.learning.update import StackedUpdate
 from rllib_mec.hmppo.modules.critic_plan import CENTRAL_CRITIC, CRITICS
 
@@ -58,6 +61,58 @@ def test_later_agents_weight_their_advantages_by_the_ratios_of_earlier_ones():
         with torch.no_grad():
             weights = weights * (log_probs(actor, own) - own[Columns.ACTION_LOGP]).exp()
         assert (weights - 1).abs().max() > 0.05
+
+
+def with_odds(actor, weight, bias):
+    """Makes an actor's log odds of choosing 1 weight · observation + bias."""
+    with torch.no_grad():
+        actor.network.last.weight.copy_(torch.tensor([weight]))
+        actor.network.last.bias.copy_(torch.tensor([bias]))
+
+
+def test_correction_factors_by_hand():
+    """Two seekers and a host, whose choices have had a chance of 1/2 each, and a row of 3.
+
+    The seekers, who share an actor, come to choose 1 with 4/5 where they see (0, 1), else as
+    before: their ratios are 8/5 and 2/5 there, and their product is the host's correction. The host
+    comes to choose 1 with 3/4: ratios of 3/2 and 1/2.
+    """
+    model = {"fcnet_hiddens": []}
+    groups = {"pair": ["seeker_0", "seeker_1"], "rest": ["seeker_2"]}
+    learner = build(config(env=Seekers, agent_groups=groups).rl_module(model_config=model))
+    seen = {
+        "pair": [[1.0, 0, 0, 1], [0, 1, 0, 1], [0, 1, 1, 0]],
+        "host": [[1.0, 1, 1]] * 3,
+        "rest": [[1.0, 0]] * 3,
+    }
+    chosen = {"pair": [[1.0, 1], [1, 0], [0, 0]], "host": [[1.0], [0], [1]], "rest": [[1.0]] * 3}
+    advantages = {"pair": [1.0, 2, 3], "host": [10.0, 20, 30], "rest": [1.0, -1, 2]}
+    rows = {
+        agent: {
+            Columns.OBS: torch.tensor([seen[agent]]),
+            Columns.ACTIONS: torch.tensor([chosen[agent]]),
+            Columns.ACTION_LOGP: torch.full((1, 3, len(chosen[agent][0])), 0.5).log(),
+            Postprocessing.ADVANTAGES: torch.tensor([advantages[agent]])[..., None],
+        }
+        for agent in seen
+    }
+    networks = learner.stacked_update.networks
+    turns = in_turns(rows, ["pair", "host", "rest"], networks)
+    assert next(turns)["pair"] is rows["pair"]
+    with_odds(learner.module["pair"], [0.0, math.log(4)], 0.0)
+    second = next(turns)["host"][Postprocessing.ADVANTAGES]
+    factors = torch.tensor([8 / 5, 8 / 5 * 2 / 5, 2 / 5])
+    torch.testing.assert_close(second[0, :, 0], factors * torch.tensor(advantages["host"]))
+    with_odds(learner.module["host"], [0.0, 0.0, 0.0], math.log(3))
+    third = next(turns)["rest"][Postprocessing.ADVANTAGES]
+    factors = factors * torch.tensor([3 / 2, 1 / 2, 3 / 2])
+    torch.testing.assert_close(third[0, :, 0], factors * torch.tensor(advantages["rest"]))
+    # A seeker that was not there has changed nothing.
+    rows["pair"][ACTIVE] = torch.tensor([[[1.0, 1], [0, 1], [0, 1]]])
+    turns = in_turns(rows, ["pair", "host"], networks)
+    next(turns)
+    alone = next(turns)["host"][Postprocessing.ADVANTAGES] / torch.tensor([[[10.0], [20], [30]]])
+    torch.testing.assert_close(alone[0, :, 0], torch.tensor([8 / 5, 2 / 5, 1.0]))
 
 
 @pytest.mark.parametrize("critic", CRITICS)

@@ -75,6 +75,7 @@ def training_rows(
         ]
         returns = _returns(
             learners,
+            [learner.module_configs[critic_id] for learner in learners],
             batches,
             plan.state_values(values),
             final_values,
@@ -184,6 +185,7 @@ def _final_memory(batch: TeamBatch, module_id: str, learner: Any) -> dict[str, T
 
 def _returns(
     learners: Sequence[Any],
+    configs: Sequence[Any],
     batches: Sequence[TeamBatch],
     values: Tensor,
     final_values: Sequence[Tensor],
@@ -191,7 +193,8 @@ def _returns(
 ) -> Tensor:
     """Lambda-returns of states with values (S, R, …), of the team's rewards or others (S * R, …).
 
-    The learners' segments one behind the other are as many segments.
+    The learners' segments one behind the other are as many segments; ``configs`` are those of the
+    critics.
     """
     columns = (
         torch.cat(
@@ -204,7 +207,7 @@ def _returns(
     following = next_values(
         values.flatten(0, 1), lengths, torch.cat(list(final_values)), terminated
     )
-    discounts = ([getattr(own.config, name) for own in learners] for name in ("gamma", "lambda_"))
+    discounts = ([getattr(own, name) for own in configs] for name in ("gamma", "lambda_"))
     segments = lengths.new_tensor([len(batch.lengths) for batch in batches])
     gamma, lambda_ = (
         own[0] if len(set(own)) == 1 else rewards.new_tensor(own).repeat_interleave(segments)
