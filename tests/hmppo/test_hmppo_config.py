@@ -36,7 +36,7 @@ class SingleAgentEnv(gym.Env):
         ),
         (
             toy_config().rl_module(model_config={"fcnet_activation": "tanhh"}),
-            "unknown activation 'tanhh': did you mean 'tanh'",
+            "unknown model_config.fcnet_activation 'tanhh': did you mean 'tanh'",
         ),
         (toy_config().rl_module(model_config={"fcnet_hiddens": 64}), "= 64: expected a list"),
         (toy_config().rl_module(model_config={"fcnet_hiddens": [0]}), "widths > 0"),

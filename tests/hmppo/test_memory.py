@@ -223,6 +223,10 @@ def test_minibatches_keep_sequences_whole():
         ({"recurrent_layer": "rnn"}, "model_config.recurrent_layer 'rnn'"),
         ({"use_lstm": True}, "model_config.use_lstm: expected recurrent_layer: lstm"),
         ({"recurrent_layer": "gru", "recurrent_size": 0}, "model_config.recurrent_size = 0"),
+        (
+            {"recurrent_layer": "gru", "per_module": {"twins": {"recurrent_size": 8}}},
+            "recurrent_size: expected the same memory in all modules",
+        ),
         ({"recurrent_layer": "gru", "max_seq_len": True}, "model_config.max_seq_len = True"),
     ],
 )
