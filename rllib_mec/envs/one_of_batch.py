@@ -8,7 +8,8 @@ environments in lockstep. Beyond that it has
 * if it likes, what :class:`~rllib_mec.hmppo.team.Team` reads from an environment: ``agent_order``,
   ``action_slots``, ``num_entities``, ``entity_order``, ``agent_groups``;
 * ``metric_names``, if it measures more than the reward;
-* ``active()``, if agents are not always there: who is not, observes nothing here.
+* ``active()``, if agents are not always there: who is not, observes nothing here;
+* ``state()`` and ``rewards()``, if it has a state, and agents have rewards of their own.
 
 With ``agent_groups`` its arrays are those of groups, the members' one after the other, (B, A F) of
 observations and (B, A) of actions, while its spaces are those of members.
@@ -33,8 +34,8 @@ _DECLARED = ("action_slots", "num_entities", "entity_order", "agent_groups", "me
 class OneOfBatch(MultiAgentEnv):
     """One environment of a batched form, and the way to more of them.
 
-    Rewards are the team's, the same for all agents. The infos of an episode's last step hold its
-    ``episode_metrics``.
+    Rewards are the team's, the same for all agents, unless they have their own. The infos of an
+    episode's last step hold its ``episode_metrics``.
 
     Args:
         make: returns the batched form of so many environments.
@@ -52,6 +53,8 @@ class OneOfBatch(MultiAgentEnv):
         deciders = dict.fromkeys(group_of.get(agent, agent) for agent in self.possible_agents)
         self.agent_order = tuple(getattr(self._one, "agent_order", None) or deciders)
         self._groups = groups
+        if hasattr(self._one, "state"):
+            self.state = self._state
         # For who is not there.
         self._anything = {a: _zeros(own) for a, own in self.action_spaces.items()}
         for name in _DECLARED:
@@ -69,7 +72,7 @@ class OneOfBatch(MultiAgentEnv):
 
     def step(self, action_dict: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
         observations, reward, terminated, truncated = self._one.step(self._joined(action_dict))
-        rewards = dict.fromkeys(self.possible_agents, float(reward[0]))
+        rewards = self._rewards(float(reward[0]))
         infos: dict[str, Any] = {}
         if terminated or truncated:
             metrics = {k: float(value[0]) for k, value in self._one.episode_metrics().items()}
@@ -77,6 +80,19 @@ class OneOfBatch(MultiAgentEnv):
         # Not agent by agent, see rllib_mec.envs.multi_agent.
         ends = {"__all__": bool(terminated)}, {"__all__": bool(truncated)}
         return (self._each(observations), rewards, *ends, infos)
+
+    def _rewards(self, of_team: float) -> dict[str, float]:
+        """What each agent is given."""
+        if not hasattr(self._one, "rewards"):
+            return dict.fromkeys(self.possible_agents, of_team)
+        return {
+            agent: float(own)
+            for name, given in self._one.rewards().items()
+            for agent, own in zip(self._groups.get(name, (name,)), np.ravel(given), strict=True)
+        }
+
+    def _state(self) -> Any:
+        return self._one.state()[0]
 
     def _each(self, observations: Mapping[str, Any]) -> dict[str, Any]:
         """Observations of each agent, members of groups among them."""

@@ -94,7 +94,8 @@ def sampled(config, steps, batched=True, seed=3):
         # As after some learning: what is remembered makes a difference.
         for parameter in module.parameters():
             parameter.data += 0.5 * torch.randn(parameter.shape, generator=generator)
-        runner.module[mid].load_state_dict(module.state_dict())
+        if mid in runner.module:
+            runner.module[mid].load_state_dict(module.state_dict())
     runner.module.generator = torch.Generator().manual_seed(seed)
     samples = [runner.sample(num_timesteps=4 * each) for each in steps]
     batches = [learner._team_batch(sample) for sample in samples]
@@ -189,6 +190,19 @@ def test_the_update_is_that_of_autograd(critic):
             own.module[mid].unwrapped().load_state_dict(module.state_dict())
         update(own, batch)
     assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("batched", [True, False], ids=["batched", "episodes"])
+def test_a_critic_of_the_state_needs_no_memory(batched):
+    learner, [batch] = sampled(recall_config(critic_input="state", batched=batched), [4], batched)
+    assert set(batch.memories) == {"twins", "guest"}
+    assert not learner.module["central_critic"].memory_size
+    before = {mid: module.state_dict() for mid, module in learner.module.items()}
+    before = {mid: {n: v.clone() for n, v in own.items()} for mid, own in before.items()}
+    update(learner, batch)
+    for mid, own in before.items():
+        after = learner.module[mid].unwrapped().state_dict()
+        assert any((after[name] != value).any() for name, value in own.items()), mid
 
 
 def test_a_slice_of_a_batch_knows_the_memory_at_its_ends():

@@ -73,8 +73,9 @@ def test_a_checkpoint_goes_on_as_it_was_and_is_evaluated_with_its_memory(tmp_pat
 
 @pytest.mark.cluster
 @pytest.mark.usefixtures("ray_session")
-def test_runners_and_learners_apart_remember():
-    config = recall_config(**LEARNING)
+@pytest.mark.parametrize("ahead", [0, 1], ids=["in turn", "ahead"])
+def test_runners_and_learners_apart_remember(ahead):
+    config = recall_config(sample_ahead=ahead, **LEARNING)
     config.env_runners(num_env_runners=1).learners(num_learners=1)
     algorithm, reward = trained(config, 14)
     algorithm.stop()

@@ -55,6 +55,9 @@ class BatchedRecall:
         there = not self.guest_rests or self.steps % 2 == 0
         return {"guest": np.full(self.num_envs, there)}
 
+    def state(self):
+        return np.column_stack([self.cues, np.full(self.num_envs, self.steps)])
+
     def step(self, actions):
         named = np.column_stack([actions["twins"], actions["guest"]])
         self.steps += 1
