@@ -120,7 +120,7 @@ class OneOfBatch(MultiAgentEnv):
 
     def _joined(self, actions: Mapping[str, Any]) -> dict[str, Any]:
         """Actions as the batched form takes them; of those who are not there, any."""
-        actions = {a: actions.get(a, own) for a, own in self._anything.items()}
+        actions = {**{agent: self._anything[agent] for agent in self._absent()}, **actions}
         members = {member for ids in self._groups.values() for member in ids}
         joined = {a: _batch_of_one(own) for a, own in actions.items() if a not in members}
         for name, ids in self._groups.items():

@@ -13,7 +13,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.modules.autoregressive import choosing_in_turn
 from rllib_mec.hmppo.modules.critic_plan import CriticPlan
-from rllib_mec.hmppo.modules.images import filters_for
+from rllib_mec.hmppo.modules.images import filters_for, seen_by_convolutions
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.modules.recurrent import memory_size
 from rllib_mec.hmppo.per_module import own_networks
@@ -114,18 +114,19 @@ def _check_networks(
     config: Any, team: Team, networks: dict[str, Any], own: dict[str, dict[str, Any]]
 ) -> None:
     """Refuses images and memories where they cannot be, in all modules or in single ones."""
-    images = [a for a in team.agents if team.observation_codecs[a].images]
-    seen = bool(images) and networks.get("conv_filters") != []
     recurrent = networks.get("recurrent_layer")
+    seen = []
+    for each in (networks, *(networks | differing for differing in own.values())):
+        filters = each.get("conv_filters", [])
+        for agent in team.agents:
+            for image in seen_by_convolutions(team.observation_codecs[agent].images, filters):
+                filters_for(image.shape, filters, each["conv_activation"])
+                seen.append(agent)
     if config.entity_shared and seen:
         raise InputError(
-            f"entity_shared = true: expected false with images, which {images[0]} observes (or "
+            f"entity_shared = true: expected false with images, which {seen[0]} observes (or "
             "model_config.conv_filters = [])"
         )
-    shapes = {image.shape for a in images for image in team.observation_codecs[a].images}
-    for each in (networks, *(networks | differing for differing in own.values())):
-        for shape in shapes if each.get("conv_filters") != [] else ():
-            filters_for(shape, each["conv_filters"], each["conv_activation"])
     if config.entity_shared and recurrent:
         raise InputError(
             f"model_config.recurrent_layer = {recurrent!r}: expected null with entity_shared"

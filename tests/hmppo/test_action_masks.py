@@ -153,7 +153,7 @@ def test_forbidden_choices_are_never_drawn(nvec, data, scale, seed):
     features = torch.randn(rows, 2, generator=generator)
     mask = torch.tensor([float(own) for part in masks for own in part]).expand(rows, -1)
     for drawn in (noise, None):
-        actions, parameters = actor.decide_alone(seen(features, mask), drawn)
+        actions, parameters, _ = actor.decide_alone(seen(features, mask), drawn)
         for index, allowed in enumerate(masks):
             assert all(allowed[int(a)] for a in actions[:, index])
         assert torch.isfinite(ActionDistribution(actor.codec, parameters).log_prob(actions)).all()
@@ -174,7 +174,7 @@ def test_entities_that_choose_in_turn_never_choose_what_is_forbidden(choices, or
     noise[:40], noise[40:80] = 0.0, LARGEST
     observations = seen(features, mask.flatten(1))
     for drawn in (noise, None):
-        actions, parameters = actor.decide_alone(observations, drawn)
+        actions, parameters, _ = actor.decide_alone(observations, drawn)
         assert (mask.gather(-1, actions.long()[..., None]) == 1).all()
         assert len(actions.unique(dim=0)) > 4
         # What training makes of them is what was drawn from.
@@ -196,7 +196,7 @@ def test_forbidden_logits_have_no_gradient(name):
     )
     observations = torch.from_numpy(rows)
     codec = actor.codec
-    actions, parameters = actor.decide_alone(observations, torch.rand(20, codec.size))
+    actions, parameters, _ = actor.decide_alone(observations, torch.rand(20, codec.size))
     parameters = parameters.detach()
     new, old = ActionDistribution(codec, parameters), ActionDistribution(codec, parameters * 1.0)
     forbidden = parameters.abs() > 1e8

@@ -52,7 +52,7 @@ def decided(actor, rows=50, explore=True, seed=0):
     generator = torch.Generator().manual_seed(seed)
     observations = torch.randn(rows, FEATURES * actor.num_entities, generator=generator)
     noise = draw_noise(actor.codec, (rows,), generator) if explore else None
-    return observations, *actor.decide_alone(observations, noise)
+    return observations, *actor.decide_alone(observations, noise)[:2]
 
 
 def joint_actions(actor):
@@ -105,7 +105,7 @@ def test_joint_actions_are_drawn_as_often_as_is_likely(choices):
     actions, row = joint_actions(actor), torch.randn(1, FEATURES * 3)
     expected = actor.distribution(row.expand(len(actions), -1), actions).log_prob(actions).exp()
     noise = draw_noise(actor.codec, (many,), torch.Generator().manual_seed(0))
-    drawn, _ = actor.decide_alone(row.expand(many, -1), noise)
+    drawn, *_ = actor.decide_alone(row.expand(many, -1), noise)
     weights = torch.tensor([choices**2, choices, 1.0])
     counts = torch.bincount((drawn @ weights).long(), minlength=len(actions))
     torch.testing.assert_close(counts / many, expected.detach(), rtol=0, atol=0.015)
@@ -116,9 +116,9 @@ def test_the_largest_chooses_first_wherever_it_lies():
     actor, n = actor_for(4, entity_order=1), 4
     observations = torch.randn(50, n, FEATURES)
     noise = draw_noise(actor.codec, (50,), torch.Generator().manual_seed(0))
-    actions, parameters = actor.decide_alone(observations.flatten(1), noise)
+    actions, parameters, _ = actor.decide_alone(observations.flatten(1), noise)
     layout = torch.tensor([2, 0, 3, 1])
-    other, theirs = actor.decide_alone(observations[:, layout].flatten(1), noise[:, layout])
+    other, theirs, _ = actor.decide_alone(observations[:, layout].flatten(1), noise[:, layout])
     assert torch.equal(other, actions[:, layout])
     torch.testing.assert_close(theirs, parameters[:, layout])
     # Only those with a smaller number see what an entity has chosen.
@@ -131,8 +131,8 @@ def test_the_largest_chooses_first_wherever_it_lies():
     assert not moved[rows, first].any()
     assert moved.sum() > 100
     in_layout = actor_for(4)
-    one, _ = in_layout.decide_alone(observations.flatten(1), noise)
-    two, _ = in_layout.decide_alone(observations[:, layout].flatten(1), noise[:, layout])
+    one, *_ = in_layout.decide_alone(observations.flatten(1), noise)
+    two, *_ = in_layout.decide_alone(observations[:, layout].flatten(1), noise[:, layout])
     assert not torch.equal(two, one[:, layout])
 
 

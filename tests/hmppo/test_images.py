@@ -16,7 +16,12 @@ from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.images import Image, image_of, images_of_all
 from rllib_mec.hmppo.model_settings import MODEL_DEFAULTS
 from rllib_mec.hmppo.modules.critic_plan import CriticPlan
-from rllib_mec.hmppo.modules.images import ImageMLP, filters_for, plain_network
+from rllib_mec.hmppo.modules.images import (
+    ImageMLP,
+    filters_for,
+    plain_network,
+    seen_by_convolutions,
+)
 from rllib_mec.hmppo.modules.networks import MLP
 from rllib_mec.hmppo.observation_codec import ObservationCodec
 from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
@@ -137,6 +142,13 @@ def test_filters_are_those_of_rllib_unless_given():
         filters_for((5, 4, 2), [[3]])
 
 
+def test_boards_have_convolutions_only_if_asked_for():
+    board, image = Image(0, (7, 9, 1)), Image(63, (10, 10, 1))
+    assert seen_by_convolutions([board, image], None) == (image,)
+    assert seen_by_convolutions([board, image], [[4, 3, 1]]) == (board, image)
+    assert seen_by_convolutions([board, image], []) == ()
+
+
 def test_no_filters_are_no_convolutions():
     settings = MODEL_DEFAULTS | {"conv_filters": []}
     assert isinstance(plain_network(6, [2], 1.0, settings, [Image(0, (2, 3, 1))]), MLP)
@@ -161,7 +173,7 @@ def test_a_size_without_default_filters_is_refused_before_training():
     class Small(Lights):
         def __init__(self, env_config=None):
             super().__init__(env_config)
-            self.observation_spaces["left"] = self.observation_spaces["right"] = box(5, 20, 1)
+            self.observation_spaces["left"] = self.observation_spaces["right"] = box(8, 20, 1)
 
-    with pytest.raises(InputError, match=r"conv_filters = None: .* images of 5x20x1"):
+    with pytest.raises(InputError, match=r"conv_filters = None: .* images of 8x20x1"):
         toy_config(Small).validate()

@@ -16,6 +16,7 @@ from rllib_mec.hmppo.learning.active_rows import ACTIVE
 from rllib_mec.hmppo.learning.advantages import normalised
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
 from rllib_mec.hmppo.learning.gradients import Coefficients, actor_gradient
+from rllib_mec.hmppo.modules.leaf_parameters import LeafParameters
 from rllib_mec.hmppo.recording import rows as recording
 from rllib_mec.hmppo.sampling.whole_steps import WholeSteps
 from rllib_mec.hmppo.team_batch import TeamBatch
@@ -300,6 +301,7 @@ def test_the_gradient_is_that_of_the_rows_that_are_left(agent):
         own[Columns.ACTION_LOGP] = rows[Columns.ACTION_LOGP][:, mine, place : place + 1]
         own[Postprocessing.ADVANTAGES] = rows[Postprocessing.ADVANTAGES][:, mine]
         actor.codec, actor.num_entities = single, 1
+        actor.leaves = LeafParameters(single, single, 1)
         gradient, _ = actor_gradient(actor, values, own, coefficients)
         actor.codec, actor.num_entities = codec, 2
         total += gradient * mine.sum() / kept.sum()

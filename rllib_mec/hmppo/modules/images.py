@@ -1,13 +1,13 @@
 """The network that sees images by convolutions.
 
-The convolutions are RLlib's (``CNNEncoderConfig``): ``model_config.conv_filters`` says which, by
-default those that RLlib has for images of this size, and ``[]`` asks for none: images are then so
-many numbers.
+The convolutions are RLlib's (``CNNEncoderConfig``): ``model_config.conv_filters`` says which. By
+default they are those that RLlib has for images of this size, and what has an edge of less than
+8 pixels, as the board of a game, is so many numbers; with ``[]`` all images are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,16 @@ from rllib_mec.errors import InputError
 from rllib_mec.hmppo.images import Image
 from rllib_mec.hmppo.modules.by_autograd import ByAutograd
 from rllib_mec.hmppo.modules.networks import MLP
+
+SMALLEST = 8
+"""Pixels of an image's shorter edge, from which it has convolutions without being asked for."""
+
+
+def seen_by_convolutions(images: Iterable[Image], filters: Any) -> tuple[Image, ...]:
+    """Returns the images that are not just numbers with these ``model_config.conv_filters``."""
+    if filters is None:
+        return tuple(image for image in images if min(image.shape[:2]) >= SMALLEST)
+    return tuple(images) if len(filters) else ()
 
 
 def filters_for(shape: Sequence[int], filters: Any, activation: str = "relu") -> list[Any]:
@@ -129,7 +139,8 @@ def plain_network(
     """
     activation = settings["fcnet_activation"]
     # Checkpoints of earlier versions know nothing of convolutions.
-    if not images or settings.get("conv_filters", []) == []:
+    images = seen_by_convolutions(images, settings.get("conv_filters", []))
+    if not images:
         return MLP(num_inputs, widths, activation, output_gain)
     return ImageMLP(num_inputs, widths, activation, output_gain, images, settings)
 
