@@ -14,8 +14,9 @@ from rllib_mec.errors import InputError
 
 
 class Padded(MultiAgentEnv):
-    """An environment whose agents observe and act alike: RLlib's PPO, by default one policy for
-    all agents, then shares parameters among agents that differ.
+    """An environment whose agents observe and act alike, though those of ``env`` differ.
+
+    So RLlib's own algorithms can share parameters among them: ``policies: [shared]``.
 
     An observation is the agent's own, zeros up to the longest one's length, and which of the N
     agents it is, as N zeros but for a one. An action is one of the agent with the most choices,
@@ -80,7 +81,7 @@ def _widest(spaces: list[gym.Space]) -> gym.Space:
     """The space of all agents' actions."""
     choices = [each for each in spaces if isinstance(each, gym.spaces.Discrete) and not each.start]
     if len(choices) == len(spaces):
-        return max(choices, key=lambda each: each.n)
+        return max(choices, key=lambda each: int(each.n))
     boxes = [each for each in spaces if isinstance(each, gym.spaces.Box) and len(each.shape) == 1]
     bounds = {bound for box in boxes for bound in zip(box.low, box.high, strict=True)}
     if len(boxes) < len(spaces) or len(bounds) != 1:

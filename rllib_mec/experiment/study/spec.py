@@ -24,11 +24,11 @@ A file holds one study or several, which are run together::
 
 A variant with a ``base`` of its own shares nothing but ``env_config``, nor does one with ``shared:
 false``. The values of ``evaluation`` above are its defaults; ``test_num_ues``, ``baselines`` and
-``published`` may be left out. Seeds are trained as one stack where that is possible, and share its time; ``stacked:
-false`` trains each alone, for a time of its own. Metrics are those that the environment says it has
-(``metric_names``), the same of all variants. With ``explored: true`` in ``evaluation``,
-what is trained is evaluated twice: with its most probable actions, and with actions drawn as in
-training, as the variant "NAME, explored".
+``published`` may be left out. Seeds are trained as one stack where that is possible, and share its
+time; ``stacked: false`` trains each alone, for a time of its own. Metrics are those that the
+environment says it has (``metric_names``), the same of all variants. With ``explored: true`` in
+``evaluation``, what is trained is evaluated twice: with its most probable actions, and with actions
+drawn as in training, as the variant "NAME, explored".
 """
 
 from __future__ import annotations
