@@ -141,7 +141,7 @@ def test_mappos_return_of_spread_counts_all_of_it_for_each_agent_and_itself():
     # A landmark below each agent but the last one, which is 0.5 from its own.
     places = np.array([[[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]])
     batched.world.position = places
-    batched.world.landmarks = places + [[[0, 0], [0, 0], [0, 0.5]]]
+    batched.world.landmarks = np.add(places, [[[0, 0], [0, 0], [0, 0.5]]])
     batched.step({"agent": np.array([[0, 0, 0]])})
     metrics = batched.episode_metrics()
     assert metrics["reward"] == pytest.approx(-0.5 * 0.1)
