@@ -103,6 +103,20 @@ def test_the_control_of_federated_tuning_is_as_it_is_kept():
         )
 
 
+def test_the_tasks_of_others_are_as_they_are_kept():
+    from rllib_mec.experiment.report.benchmark import benchmark_table, is_benchmark
+    from rllib_mec.experiment.report.benchmark_page import returns
+    from rllib_mec.experiment.report.results import read_study
+
+    studies = [read_study(path) for path in sorted(RESULTS.iterdir()) if path.is_dir()]
+    found = [benchmark_table(study) for study in studies if is_benchmark(study)]
+    assert found
+    for table in found:
+        assert table["command"] in README
+        for cells in returns(table):
+            assert f"| {' | '.join(cells)} |" in README
+
+
 def test_federations_are_as_they_are_kept():
     pytest.importorskip("transformers")
     from rllib_mec.experiment.federation.results import read_results

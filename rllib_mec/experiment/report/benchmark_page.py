@@ -59,6 +59,27 @@ def benchmark_tables(table: Mapping[str, Any]) -> Tables:
     return [each for each in tables if each[-1]]
 
 
+def returns(table: Mapping[str, Any]) -> list[list[str]]:
+    """Returns a study's cells in short, as the README has them, published ones behind ours.
+
+    They are study, policy, seeds, steps, return, and what the reference has more.
+    """
+    metric = table["unit"]
+    more = {row["less"]: row[metric] for row in table["differences"]}
+    cells = [
+        [
+            table["study"],
+            row["policy"],
+            number(row["seeds"], 0),
+            number(row["steps"], 0),
+            in_words(row[metric] and _middle(row[metric]), metric),
+            in_words(more.get(row["policy"]), metric),
+        ]
+        for row in [*table["rows"], *(_published(each, table) for each in table["published"])]
+    ]
+    return cells
+
+
 def findings(table: Mapping[str, Any]) -> list[str]:
     """Returns what the reference's returns say of the published ones, a sentence for each."""
     metric = table["unit"]
