@@ -22,6 +22,7 @@ from rllib_mec.experiment.checkpoints import manifest
 from rllib_mec.experiment.checkpoints.trial import Recipe, saving
 from rllib_mec.experiment.spec import Experiment
 from rllib_mec.hmppo.config import module_of_agent
+from rllib_mec.hmppo.groups import ModuleOfMember
 from rllib_mec.hmppo.sampling.callbacks import EpisodeMetrics
 from rllib_mec.hmppo.stacked.trainable import CONFIG_CLASS, MEMBERS, StackedTrial
 from rllib_mec.source import KeyPath
@@ -167,21 +168,31 @@ def _config(
     settings.apply(config, values, place)
     with settings.rllib_errors(place("config", "env_config")):
         env = environment.check(config.env_config)
-    if not {"policies", "policy_mapping_fn"} & values.keys():
-        _one_module_per_agent(config, env)
+    if "policy_mapping_fn" not in values:
+        _map_modules(config, env, values.get("policies"))
     _report_episode_metrics(config)
     with settings.rllib_errors(place("config"), lambda *keys: place("config", *keys)):
         config.copy(copy_frozen=False).validate()
     return config
 
 
-def _one_module_per_agent(config: Any, env: Any) -> None:
-    """Gives each agent a module of its own, where RLlib would give all the same one."""
+def _map_modules(config: Any, env: Any, policies: Any) -> None:
+    """Says which agent is which module, where ``policies`` leave no choice.
+
+    Args:
+        policies: of the user's settings. None: each agent has a module of its own, where RLlib
+            would give all the same one. A single name: all agents share that module.
+    """
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
     from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
-    if isinstance(env, MultiAgentEnv) and config.policies == AlgorithmConfig().policies:
-        config.multi_agent(policies=set(env.possible_agents), policy_mapping_fn=module_of_agent)
+    if not isinstance(env, MultiAgentEnv):
+        return
+    agents = env.possible_agents
+    if policies is None and config.policies == AlgorithmConfig().policies:
+        config.multi_agent(policies=set(agents), policy_mapping_fn=module_of_agent)
+    elif policies is not None and len(policies) == 1:
+        config.multi_agent(policy_mapping_fn=ModuleOfMember({policies[0]: tuple(agents)}))
 
 
 def _report_episode_metrics(config: Any) -> None:

@@ -103,6 +103,34 @@ def test_the_control_of_federated_tuning_is_as_it_is_kept():
         )
 
 
+def test_the_tasks_of_others_are_as_they_are_kept():
+    from rllib_mec.experiment.report.benchmark import (
+        at_steps,
+        benchmark_table,
+        curves_of,
+        is_benchmark,
+    )
+    from rllib_mec.experiment.report.benchmark_page import returns
+    from rllib_mec.experiment.report.results import read_study
+    from rllib_mec.experiment.report.statistics import welch_difference
+
+    studies = [read_study(path) for path in sorted(RESULTS.iterdir()) if path.is_dir()]
+    found = [benchmark_table(study) for study in studies if is_benchmark(study)]
+    assert found
+    for table in found:
+        assert table["command"] in README
+        for cells in returns(table):
+            assert f"| {' | '.join(cells)} |" in README
+    (speaker,) = (study for study in studies if study.name == "speaker-listener")
+    halfway = (
+        [at_steps(curve, "mappo_return", 1_000_000) for curve in curves_of(speaker, name)]
+        for name in ("HMPPO", "IPPO")
+    )
+    more = welch_difference(*halfway)
+    low, high = more["ci95"]
+    assert f"have {more['mean']:.1f} [{low:.1f}, {high:.1f}] more" in " ".join(README.split())
+
+
 def test_federations_are_as_they_are_kept():
     pytest.importorskip("transformers")
     from rllib_mec.experiment.federation.results import read_results

@@ -1,9 +1,12 @@
 """The tasks of MPE in batches are those of mpe2, step by step."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_mec.envs.mpe import BatchedSpeakerListener, BatchedSpread, speaker_listener, spread
+from rllib_mec.envs.padded import Padded
 from rllib_mec.errors import InputError
 
 mpe2 = pytest.importorskip("mpe2", reason="the extra examples")
@@ -122,6 +125,7 @@ def test_one_of_a_batch_is_the_environment_and_knows_the_way_to_more():
         (spread, {"local_ratio": 2}, r"local_ratio = 2: expected a number in \[0, 1\]"),
         (spread, {"landmark_range": "1"}, "landmark_range = '1': expected a number in"),
         (speaker_listener, {"N": 2}, "unknown env_config key 'N'"),
+        (speaker_listener, {"padded": 1}, "padded = 1: expected true or false"),
         (speaker_listener, {"max_cycles": 0}, "max_cycles = 0: expected a whole number"),
         (speaker_listener, {"continuous_actions": 1}, "continuous_actions = 1: expected true"),
     ],
@@ -129,3 +133,105 @@ def test_one_of_a_batch_is_the_environment_and_knows_the_way_to_more():
 def test_what_makes_no_sense_is_refused(make, env_config, message):
     with pytest.raises(InputError, match=message):
         make(env_config)
+
+
+def test_mappos_return_of_spread_counts_all_of_it_for_each_agent_and_itself():
+    batched = BatchedSpread(1, local_ratio=0.9)
+    batched.reset(0)
+    # A landmark below each agent but the last one, which is 0.5 from its own.
+    places = np.array([[[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]])
+    batched.world.position = places
+    batched.world.landmarks = np.add(places, [[[0, 0], [0, 0], [0, 0.5]]])
+    batched.step({"agent": np.array([[0, 0, 0]])})
+    metrics = batched.episode_metrics()
+    assert metrics["reward"] == pytest.approx(-0.5 * 0.1)
+    # Three agents, each with the distance of 0.5 and a collision with itself.
+    assert metrics["mappo_return"] == pytest.approx(3 * (-0.5 - 1))
+
+
+def test_mappos_world_is_a_step_ahead():
+    batched = BatchedSpread(1)
+    batched.reset(0)
+    places = np.array([[[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]]])
+    batched.world.position = batched.world.landmarks = places
+    batched.step({"agent": np.array([[1, 0, 0]])})
+    # 5 N for 0.1 s are 0.5 m/s, which move it only in the next step here, in theirs in this one.
+    metrics = batched.episode_metrics()
+    assert metrics["reward"] == 0
+    assert metrics["mappo_return"] == pytest.approx(3 * (-0.05 - 1))
+    batched = BatchedSpeakerListener(1)
+    batched.reset(0)
+    batched.world.position = np.zeros((1, 1, 2))
+    batched.world.landmarks[0, batched.goal[0]] = [0.0, 1.0]
+    batched.step({"speaker_0": np.array([0]), "listener_0": np.array([4])})
+    metrics = batched.episode_metrics()
+    assert metrics["reward"] == pytest.approx(-1)
+    assert metrics["mappo_return"] == pytest.approx(2 * -(0.95**2))
+
+
+def stepped_as_mappos(landmarks, positions, goal, moves):
+    """The return of a listener that is accelerated before it moves, as in MAPPO's MPE."""
+    velocity, total = np.zeros(2), 0.0
+    for move in moves:
+        velocity = velocity * 0.75 + 0.5 * np.array(move)
+        positions = positions + 0.1 * velocity
+        total += 2 * -np.square(positions - landmarks[goal]).sum()
+    return total
+
+
+def test_mappos_return_is_that_of_an_episode_of_theirs():
+    directions = [(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)]
+    chosen = np.random.default_rng(0).integers(0, 5, 25)
+    batched = BatchedSpeakerListener(1)
+    batched.reset(3)
+    world = batched.world
+    theirs = stepped_as_mappos(
+        world.landmarks[0], world.position[0, 0], batched.goal[0], [directions[c] for c in chosen]
+    )
+    for choice in chosen:
+        batched.step({"speaker_0": np.array([1]), "listener_0": np.array([choice])})
+    assert batched.episode_metrics()["mappo_return"] == pytest.approx(theirs)
+
+
+def test_padded_agents_are_alike():
+    env, plain = speaker_listener({"padded": True}), speaker_listener()
+    assert env.metric_names == ("reward", "mappo_return")
+    assert len(set(map(str, env.observation_spaces.values()))) == 1
+    assert env.action_spaces == dict.fromkeys(plain.possible_agents, gym.spaces.Discrete(5))
+    padded, _ = env.reset(seed=4)
+    seen, _ = plain.reset(seed=4)
+    np.testing.assert_array_equal(padded["speaker_0"][:3], seen["speaker_0"])
+    np.testing.assert_array_equal(padded["speaker_0"][3:], [0] * 8 + [1, 0])
+    np.testing.assert_array_equal(padded["listener_0"], [*seen["listener_0"], 0, 1])
+    # The speaker has three words: the choices beyond are the first.
+    padded, rewards, *_ = env.step({"speaker_0": 4, "listener_0": 2})
+    seen, expected, *_ = plain.step({"speaker_0": 0, "listener_0": 2})
+    np.testing.assert_array_equal(padded["listener_0"][:11], seen["listener_0"])
+    assert rewards == expected
+
+
+def test_padded_vectors_are_cut():
+    settings = {"continuous_actions": True}
+    env, plain = speaker_listener({"padded": True, **settings}), speaker_listener(settings)
+    assert {space.shape for space in env.action_spaces.values()} == {(5,)}
+    env.reset(seed=4)
+    plain.reset(seed=4)
+    actions = {"speaker_0": np.linspace(0.1, 0.9, 5), "listener_0": np.linspace(0.9, 0.1, 5)}
+    seen, *_ = env.step(actions)
+    expected, *_ = plain.step({**actions, "speaker_0": actions["speaker_0"][:3]})
+    np.testing.assert_array_equal(seen["listener_0"][:11], expected["listener_0"])
+
+
+def test_what_cannot_be_padded_is_refused():
+    class Of(MultiAgentEnv):
+        def __init__(self, seen, acted):
+            super().__init__()
+            self.possible_agents = list(acted)
+            self.observation_spaces, self.action_spaces = seen, acted
+
+    flat, box = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Box(0, 1, (2,))
+    with pytest.raises(InputError, match="expected agents that observe vectors"):
+        Padded(Of({"a": gym.spaces.Discrete(2)}, {"a": box}))
+    for other in (gym.spaces.Discrete(2), gym.spaces.Box(0, 2, (2,))):
+        with pytest.raises(InputError, match="expected agents that all choose, or all act in one"):
+            Padded(Of({"a": flat, "b": flat}, {"a": box, "b": other}))

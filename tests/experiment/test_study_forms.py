@@ -21,6 +21,8 @@ FORM = {
     "variants": {"HMPPO": {"run": "HMPPO"}},
 }
 
+RETURN = {"algorithm": "MAPPO", "value": -12.0, "steps": 800, "source": "a paper"}
+
 
 def study(**change):
     return make("study", FORM | change)
@@ -66,6 +68,61 @@ def test_seeds_are_stacked_where_that_is_possible():
         ("random", (5,)),
     ]
     assert len({unit.name for unit in made}) == len(made)
+
+
+WALK = {
+    "env": "mpe-speaker-listener",
+    "seeds": [4, 5],
+    "steps": 800,
+    "config": {"env_config": {"max_cycles": 5}},
+    "variants": {"HMPPO": {"run": "HMPPO"}, "long": {"run": "HMPPO", "steps": 1600}},
+    "published": {"metric": "mappo_return", "returns": [RETURN]},
+}
+
+
+def test_a_study_without_ues_has_the_env_config_as_it_is():
+    units = units_of(make("walk", WALK))
+    assert [(unit.variant, unit.num_ues, unit.tested) for unit in units] == [
+        ("HMPPO", None, (None,)),
+        ("long", None, (None,)),
+    ]
+    assert {unit.form["config"]["env_config"]["max_cycles"] for unit in units} == {5}
+    assert not any("num_ues" in unit.form["config"]["env_config"] for unit in units)
+    assert [unit.name.startswith("HMPPO-mpe-speaker-listener-") for unit in units] == [True, True]
+    assert units[0].label == "walk: HMPPO"
+
+
+def test_what_is_published_changes_no_unit():
+    units = units_of(make("walk", WALK))
+    without = {key: value for key, value in WALK.items() if key != "published"}
+    assert [u.name for u in units_of(make("walk", without))] == [u.name for u in units]
+
+
+def test_names_of_units_stay():
+    """So that kept units of older versions are found."""
+    names = [unit.name for unit in units_of(study(seeds=[4]))]
+    assert names == [
+        "hold-2ue-28659204",
+        "hold-3ue-107d030c",
+        "HMPPO-2ue-seed4-f5fc7977",
+        "HMPPO-3ue-seed4-c3bc478e",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test_num_ues": [2]}, r"test_num_ues = \[2\]: expected num_ues, too"),
+        (
+            {"published": {"returns": [RETURN], "metric": "delay"}},
+            "'delay': expected one of reward, mappo_return, which mpe-speaker-listener measures",
+        ),
+        ({"published": {"returns": []}}, "published.returns"),
+    ],
+)
+def test_what_a_study_without_ues_cannot_say(change, message):
+    with pytest.raises(InputError, match=message):
+        units_of(make("walk", WALK | change))
 
 
 def test_units_of_baselines_and_variants():

@@ -103,6 +103,36 @@ def test_stock_ppo_takes_part(ray_session, tmp_path):
     assert done.runs[0]["perplexity"] > 1
 
 
+@pytest.mark.ray
+def test_stock_ppo_shares_parameters_among_unlike_agents(ray_session, tmp_path):
+    settings = {
+        "num_env_runners": 0,
+        "train_batch_size_per_learner": 20,
+        "minibatch_size": 20,
+        "num_epochs": 1,
+        "policies": ["shared"],
+    }
+    form = {
+        "env": "mpe-speaker-listener",
+        "seeds": [4],
+        "steps": 40,
+        "evaluation": {"episodes": 3},
+        "config": {"env_config": {"max_cycles": 5, "padded": True}},
+        "variants": {"PPO": {"run": "PPO", "config": settings}},
+    }
+    (unit,) = units_of(make("walk", form))
+    (config,) = unit.plan().configs
+    assert set(config.policies) == {"shared"}
+    agents = ("speaker_0", "listener_0")
+    assert {config.policy_mapping_fn(agent, None) for agent in agents} == {"shared"}
+    done = carry_out(unit, tmp_path, lambda steps, reward: None)
+    (row,) = done.runs
+    assert (row["num_ues"], row["trained_ues"], row["seed"]) == (None, None, 4)
+    assert row["mappo_return"] < row["reward"] < 0
+    assert {point["num_ues"] for point in done.curves} == {None}
+    assert done.curves[-1]["mappo_return"] < 0
+
+
 def test_the_study_has_the_settings_of_the_tuned_example():
     (study,) = read_file(EXAMPLES / "studies" / "fedpeat.yaml")
     ours = units_of(study)

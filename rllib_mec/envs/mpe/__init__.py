@@ -10,9 +10,12 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
+
 from rllib_mec.envs.mpe.batched import BatchedSpeakerListener, BatchedSpread
 from rllib_mec.envs.one_of_batch import OneOfBatch
-from rllib_mec.errors import unknown_name
+from rllib_mec.envs.padded import Padded
+from rllib_mec.errors import InputError, unknown_name
 
 __all__ = ["BatchedSpeakerListener", "BatchedSpread", "speaker_listener", "spread"]
 
@@ -30,9 +33,18 @@ def spread(env_config: Mapping[str, Any] | None = None) -> OneOfBatch:
     )
 
 
-def speaker_listener(env_config: Mapping[str, Any] | None = None) -> OneOfBatch:
-    """Returns ``mpe-speaker-listener``, as :func:`spread`."""
-    return _environment(BatchedSpeakerListener, env_config, _SETTINGS)
+def speaker_listener(env_config: Mapping[str, Any] | None = None) -> MultiAgentEnv:
+    """Returns ``mpe-speaker-listener``, as :func:`spread`.
+
+    With ``padded: true`` the two have equal spaces, for a policy that they share, and there are no
+    batches; see :class:`~rllib_mec.envs.padded.Padded`.
+    """
+    settings = dict(env_config or {})
+    padded = settings.pop("padded", False)
+    if not isinstance(padded, bool):
+        raise InputError(f"padded = {padded!r}: expected true or false")
+    env = _environment(BatchedSpeakerListener, settings, _SETTINGS)
+    return Padded(env) if padded else env
 
 
 def _environment(

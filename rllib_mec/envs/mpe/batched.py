@@ -20,6 +20,16 @@ Observation = NDArray[np.float32]
 class BatchedTask(abc.ABC):
     """B worlds in lockstep, whose agents get one reward: the mean of theirs in mpe2.
 
+    Published returns are in other units. ``mappo_return`` is what the MPE of MAPPO's authors
+    (arXiv 2103.01955, github.com/marlbenchmark/on-policy) would count for the same episode. There
+
+    * the team's reward is the sum of all agents' rewards, each of which, in spread, is the whole
+      of all distances and the agent's collisions, one with itself among them;
+    * an agent is accelerated before it moves, in mpe2 after: their worlds are one step ahead, so
+      that their reward is that of where agents are about to be.
+
+    What is left of the difference: agents that touch push each other one step later in mpe2.
+
     Args:
         num_envs: B. max_cycles: steps of an episode. continuous_actions: whether agents give a
             weight to each choice, in [0, 1], instead of choosing.
@@ -27,6 +37,7 @@ class BatchedTask(abc.ABC):
 
     observation_spaces: dict[str, gym.Space]
     action_spaces: dict[str, gym.Space]
+    metric_names = ("reward", "mappo_return")
 
     def __init__(
         self, num_envs: int, max_cycles: int = 25, continuous_actions: bool = False
@@ -39,14 +50,15 @@ class BatchedTask(abc.ABC):
         self.continuous = continuous_actions
         self._rngs = streams(None, num_envs)
         self._steps = 0
-        self._return = np.zeros(num_envs)
+        self._return, self._mappo_return = np.zeros((2, num_envs))
 
     def reset(self, seed: Seeds = None) -> dict[str, Observation]:
         """Starts new episodes; ``seed`` restarts the random streams, None lets them run on."""
         if seed is not None:
             self._rngs = streams(seed, self.num_envs)
         self._draw(self._rngs)
-        self._steps, self._return = 0, np.zeros(self.num_envs)
+        self._steps = 0
+        self._return, self._mappo_return = np.zeros((2, self.num_envs))
         return self._observe()
 
     def step(self, actions: Mapping[str, Any]) -> tuple[dict[str, Observation], Floats, bool, bool]:
@@ -54,12 +66,13 @@ class BatchedTask(abc.ABC):
         self._act(actions)
         reward = self._reward()
         self._return += reward
+        self._mappo_return += self._mappo_reward()
         self._steps += 1
         return self._observe(), reward, False, self._steps >= self.max_cycles
 
     def episode_metrics(self) -> dict[str, Floats]:
-        """``reward``: of the episode so far, (B,)."""
-        return {"reward": self._return.copy()}
+        """``reward`` and ``mappo_return``: of the episode so far, (B,) each."""
+        return {"reward": self._return.copy(), "mappo_return": self._mappo_return.copy()}
 
     def _choice(self, number: int) -> gym.Space:
         """The space of an agent that chooses among so many."""
@@ -78,6 +91,10 @@ class BatchedTask(abc.ABC):
     @abc.abstractmethod
     def _reward(self) -> Floats:
         """The mean of all agents' rewards, (B,)."""
+
+    @abc.abstractmethod
+    def _mappo_reward(self) -> Floats:
+        """What ``mappo_return`` sums up, (B,)."""
 
     @abc.abstractmethod
     def _observe(self) -> dict[str, Observation]:
@@ -132,11 +149,19 @@ class BatchedSpread(BatchedTask):
         self.world.step(drive(chosen if self.continuous else chosen[..., 0], self.continuous))
 
     def _reward(self) -> Floats:
-        world = self.world
-        apart = world.landmarks[:, :, None] - world.position[:, None]
+        distances, collisions = self._costs(self.world.position)
+        shared = distances * (1 - self.local_ratio)
+        return -shared - collisions * self.local_ratio / self.number
+
+    def _mappo_reward(self) -> Floats:
+        distances, collisions = self._costs(self.world.coming())
+        return -self.number * distances - collisions - self.number
+
+    def _costs(self, position: Floats) -> tuple[Floats, Floats]:
+        """Distances of all landmarks to the nearest agent, and all agents' collisions, (B,)."""
+        apart = self.world.landmarks[:, :, None] - position[:, None]
         nearest = np.sqrt(np.square(apart).sum(axis=-1)).min(axis=-1).sum(axis=-1)
-        collisions = world.touching().sum(axis=(1, 2)) / self.number
-        return -nearest * (1 - self.local_ratio) - collisions * self.local_ratio
+        return nearest, self.world.touching(position).sum(axis=(1, 2))
 
     def _observe(self) -> dict[str, Observation]:
         world, number = self.world, self.number
@@ -185,8 +210,14 @@ class BatchedSpeakerListener(BatchedTask):
         self.word = word if self.continuous else np.eye(self.WORDS)[word.astype(np.intp)]
 
     def _reward(self) -> Floats:
+        return self._reward_at(self.world.position)
+
+    def _mappo_reward(self) -> Floats:
+        return 2 * self._reward_at(self.world.coming())
+
+    def _reward_at(self, position: Floats) -> Floats:
         goal = self.world.landmarks[np.arange(self.num_envs), self.goal]
-        return -np.square(self.world.position[:, 0] - goal).sum(axis=-1)
+        return -np.square(position[:, 0] - goal).sum(axis=-1)
 
     def _observe(self) -> dict[str, Observation]:
         world = self.world

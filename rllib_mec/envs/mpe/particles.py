@@ -37,19 +37,24 @@ class Particles:
         """Moves all agents, which are driven by this force, (B, A, 2)."""
         if self.radius is not None:
             force = force + self._contact()
-        self.position = self.position + self.velocity * STEP_S
+        self.position = self.coming()
         self.velocity = self.velocity * (1 - DAMPING) + force * STEP_S
 
-    def touching(self) -> NDArray[np.bool_]:
-        """Which agents overlap which others, (B, A, A)."""
+    def coming(self) -> Floats:
+        """Where agents will be after the next step, whatever drives them in it, (B, A, 2)."""
+        return self.position + self.velocity * STEP_S
+
+    def touching(self, position: Floats) -> NDArray[np.bool_]:
+        """Which agents would overlap which others at these positions, (B, A, A)."""
         if self.radius is None:
-            return np.zeros((*self.position.shape[:2], self.position.shape[1]), dtype=bool)
-        _, distance = self._apart()
+            return np.zeros((*position.shape[:2], position.shape[1]), dtype=bool)
+        _, distance = self._apart(position)
         return distance < 2 * self.radius
 
-    def _apart(self) -> tuple[Floats, Floats]:
+    @staticmethod
+    def _apart(position: Floats) -> tuple[Floats, Floats]:
         """Vectors from agent j to agent i and their lengths, (B, A, A, 2) and (B, A, A)."""
-        apart = self.position[:, :, None] - self.position[:, None]
+        apart = position[:, :, None] - position[:, None]
         distance = np.sqrt(np.square(apart).sum(axis=-1))
         own = np.arange(distance.shape[-1])
         distance[:, own, own] = np.inf  # nobody touches itself
@@ -58,7 +63,7 @@ class Particles:
     def _contact(self) -> Floats:
         """Force of all others on each agent: a soft wall where two of them begin to overlap."""
         assert self.radius is not None
-        apart, distance = self._apart()
+        apart, distance = self._apart(self.position)
         depth = np.logaddexp(0, (2 * self.radius - distance) / CONTACT_MARGIN) * CONTACT_MARGIN
         return ((CONTACT_FORCE * depth / distance)[..., None] * apart).sum(axis=2)
 

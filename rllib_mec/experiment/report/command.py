@@ -9,7 +9,9 @@ from typing import Any
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.output import check_output, write_output
-from rllib_mec.experiment.report import figure5, figures
+from rllib_mec.experiment.report import benchmark_figure, figure5, figures
+from rllib_mec.experiment.report.benchmark import benchmark_table, is_benchmark
+from rllib_mec.experiment.report.benchmark_page import LEARNING, benchmark_tables
 from rllib_mec.experiment.report.control import control_table, is_control
 from rllib_mec.experiment.report.control_wording import control_tables
 from rllib_mec.experiment.report.federation import (
@@ -56,7 +58,7 @@ def report_files(studies: Sequence[Study], federations: Sequence[Path] = ()) -> 
     Of the studies of ``mec``, that which is called MAIN, or else the first, gives Table I and the
     figures. Those of the scenario ``field`` have tables of their own, the main one, too, each in a
     JSON file by the study's name. Studies of other environments have a JSON and a Markdown file
-    each, and the first of them is Figure 5.
+    each; those of environments without UEs share a figure, the first of all others is Figure 5.
 
     Args:
         federations: results of ``rllib fedtune``, at most one file.
@@ -76,20 +78,27 @@ def report_files(studies: Sequence[Study], federations: Sequence[Path] = ()) -> 
             first = paths[study.name]
             raise InputError(f"{study.path}: {first} is of a study {study.name!r} too")
         paths[study.name] = study.path
-    of_mec = [study for study in studies if not is_control(study)]
+    of_tasks = [(study, benchmark_table(study)) for study in studies if is_benchmark(study)]
+    of_mec = [study for study in studies if not (is_benchmark(study) or is_control(study))]
     main = next((study for study in of_mec if study.name == MAIN), of_mec[0] if of_mec else None)
     table = None if main is None else make_table(main, with_paper=True)
     others = [study for study in studies if study is not main]
     further = [make_table(study) for study in others if study in of_mec and not is_field(study)]
     fields = field_tables(of_mec)
-    controls = [(study, control_table(study)) for study in studies if is_control(study)]
+    controls = [
+        (study, control_table(study))
+        for study in studies
+        if is_control(study) and not is_benchmark(study)
+    ]
     federation = federation_table(federations[0]) if federations else None
     drawings = {
         **(figures.draw(table) if table else {}),
+        **({LEARNING: benchmark_figure.draw(of_tasks)} if of_tasks else {}),
         **({FIGURE5: figure5.draw(*controls[0])} if controls else {}),
         **({FEDERATIONS: draw_federations(federations[0])} if federations else {}),
     }
     tables = [control for _, control in controls]
+    tasks = [task for _, task in of_tasks]
     return {
         **(_main_files(table) if table else {}),
         **({"studies.md": further_markdown(further).encode()} if further else {}),
@@ -97,9 +106,13 @@ def report_files(studies: Sequence[Study], federations: Sequence[Path] = ()) -> 
         **({"field.md": field_markdown(fields).encode()} if fields else {}),
         **{f"{control['study']}.json": _json(control) for control in tables},
         **{f"{control['study']}.md": _markdown(control_tables(control)) for control in tables},
+        **{f"{task['study']}.json": _json(task) for task in tasks},
+        **{f"{task['study']}.md": _markdown(benchmark_tables(task)) for task in tasks},
         **(_federation_files(federation) if federation else {}),
         **drawings,
-        "index.html": page(table, further, drawings, fields, others, tables, federation).encode(),
+        "index.html": page(
+            table, further, drawings, fields, others, tables, federation, tasks
+        ).encode(),
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 Columns = tuple[tuple[str, Callable[[Any], str]], ...]
 """Heads, and the cells below them of a row."""
 
-_WORDS = ("study", "setting", "policy", "kind", "less", "case")
+_WORDS = ("study", "setting", "policy", "kind", "less", "case", "episodes", "source")
 """Heads of columns of words."""
 
 

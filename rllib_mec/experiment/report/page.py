@@ -8,7 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rllib_mec.experiment.progress import duration
-from rllib_mec.experiment.report import elements, field_wording, figures, paper, wording
+from rllib_mec.experiment.report import (
+    benchmark_page,
+    elements,
+    field_wording,
+    figures,
+    paper,
+    wording,
+)
 from rllib_mec.experiment.report.figure5_page import figure5
 from rllib_mec.experiment.report.markdown import headline
 from rllib_mec.experiment.report.results import Study
@@ -58,6 +65,7 @@ def page(
     others: Sequence[Study] = (),
     controls: Sequence[Mapping[str, Any]] = (),
     federation: Mapping[str, Any] | None = None,
+    benchmarks: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Returns the page as HTML.
 
@@ -69,6 +77,7 @@ def page(
         others: all studies but the main one.
         controls: what ``control_table`` returned for studies of other environments.
         federation: what ``federation_table`` returned for results of ``rllib fedtune``.
+        benchmarks: what ``benchmark_table`` returned for studies of environments without UEs.
     """
     studies = [*([main.study] if main else []), *others]
     parts = [
@@ -76,6 +85,7 @@ def page(
         *(_main(main, drawings) if main else ()),
         *(part for field in fields for part in _field(field)),
         *(part for table in further for part in _further(table)),
+        *benchmark_page.benchmarks(benchmarks, drawings),
         *figure5(controls, federation, drawings),
         *(_method() if main else ()),
         *(("<h2>Where the numbers come from</h2>", _origins(studies)) if studies else ()),

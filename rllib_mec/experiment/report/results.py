@@ -32,6 +32,9 @@ from rllib_mec.experiment.study.results import (
     runs_schema,
 )
 
+NO_UES = 0
+"""Stands for the number of UEs of an environment without UEs."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -39,6 +42,7 @@ class Run:
 
     variant: label, unique in the study. kind: one of
         :data:`~rllib_mec.experiment.study.results.KINDS`.
+    num_ues: NO_UES of an environment without UEs; trained_ues, then, too.
     trained_ues, seed, steps: of the training; None where nothing was trained.
     episodes: unseen episodes of the evaluation.
     train_seconds: of the training, None where it is not known.
@@ -180,6 +184,8 @@ def _runs(file: Path, measured: MetricNames) -> list[Run]:
     for row in _rows(file, runs_schema(measured), later(measured)):
         if row["kind"] not in KINDS:
             raise InputError(f"{file}: kind {row['kind']!r}: expected one of {', '.join(KINDS)}")
+        if row["num_ues"] is None:
+            row |= {"num_ues": NO_UES, "trained_ues": NO_UES if row["kind"] == TRAINED else None}
         if row["kind"] == TRAINED and None in (row["seed"], row["trained_ues"]):
             raise InputError(f"{file}: {row['variant']}: expected seed and trained_ues of trained")
         means = {metric: row[metric] for metric in measured.all}
@@ -192,14 +198,15 @@ def _runs(file: Path, measured: MetricNames) -> list[Run]:
         key = (run.variant, run.trained_ues, run.num_ues, run.seed)
         if key in seen:
             seed = "" if run.seed is None else f", seed {run.seed}"
-            raise InputError(f"{file}: {run.variant} with {run.num_ues} UEs{seed} is given twice")
+            ues = f" with {run.num_ues} UEs" if run.num_ues != NO_UES else ""
+            raise InputError(f"{file}: {run.variant}{ues}{seed} is given twice")
         seen.add(key)
     return runs
 
 
 def _curves(file: Path, measured: MetricNames) -> list[Curve]:
     def curve_of(row: dict[str, Any]) -> tuple[str, int, int]:
-        return row["variant"], row["num_ues"], row["seed"]
+        return row["variant"], row["num_ues"] or NO_UES, row["seed"]
 
     schema = curves_schema(measured)
     rows = sorted(_rows(file, schema), key=lambda row: (*curve_of(row), row["steps"]))

@@ -22,6 +22,7 @@ LABELS = {
     "log_delay": "log delay",
     "exchanges": "emulator exchanges",
     "energy_kj": "energy, kJ",
+    "mappo_return": "return in MAPPO's units",
 }
 
 DIGITS = {
@@ -34,6 +35,7 @@ DIGITS = {
     "log_delay": 3,
     "exchanges": 2,
     "energy_kj": 2,
+    "mappo_return": 2,
 }
 
 METHODS = (

@@ -17,6 +17,7 @@ from rllib_mec.experiment.plan import Plan
 from rllib_mec.experiment.progress import STEPS, metrics_of
 from rllib_mec.experiment.study import results
 from rllib_mec.experiment.study.results import TRAINED, Row
+from rllib_mec.experiment.study.spec import with_ues
 from rllib_mec.experiment.study.units import Unit
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.stacked.trainable import MEMBERS
@@ -83,12 +84,16 @@ def _what(unit: Unit, critic: str | None) -> Row:
 
 
 def _evaluated(
-    unit: Unit, target: str, env_config: Mapping[str, Any], num_ues: int, explore: bool = False
+    unit: Unit,
+    target: str,
+    env_config: Mapping[str, Any],
+    num_ues: int | None,
+    explore: bool = False,
 ) -> Row:
     values = evaluate(
         target,
         unit.form["env"],
-        {**env_config, "num_ues": num_ues},
+        with_ues(env_config, num_ues),
         unit.episodes,
         unit.evaluation_seed,
         explore=explore,

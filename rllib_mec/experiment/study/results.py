@@ -43,7 +43,8 @@ _WHAT = (
 def runs_schema(names: MetricNames) -> pyarrow.Schema:
     """Returns the columns of ``runs.parquet``: a policy evaluated on a number of UEs.
 
-    kind: one of :data:`KINDS`; ``trained_ues``, ``seed``, ``steps`` and ``train_seconds`` are of
+    kind: one of :data:`KINDS`; ``num_ues`` and ``trained_ues`` are null of an environment without
+    UEs; ``trained_ues``, ``seed``, ``steps`` and ``train_seconds`` are of
     what is trained. Metrics are means over ``episodes`` episodes that no training sees, and with
     ``_se`` the standard errors of these means; null where there is none: a bound has only a reward,
     who sends all to the server no retention. Episodes that lack a metric do not count in its mean.
@@ -57,7 +58,7 @@ def runs_schema(names: MetricNames) -> pyarrow.Schema:
             *_WHAT,
             _column("kind", pyarrow.string(), always=True),
             _column("trained_ues", pyarrow.int32()),
-            _column("num_ues", pyarrow.int32(), always=True),
+            _column("num_ues", pyarrow.int32()),
             _column("seed", pyarrow.int64()),
             _column("steps", pyarrow.int64()),
             _column("episodes", pyarrow.int32(), always=True),
@@ -87,7 +88,7 @@ def curves_schema(names: MetricNames) -> pyarrow.Schema:
     return pyarrow.schema(
         [
             *_WHAT,
-            _column("num_ues", pyarrow.int32(), always=True),
+            _column("num_ues", pyarrow.int32()),
             _column("seed", pyarrow.int64(), always=True),
             _column("steps", pyarrow.int64(), always=True),
             *(_column(name, pyarrow.float32(), always=True) for name in names.metrics),

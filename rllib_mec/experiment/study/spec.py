@@ -4,7 +4,8 @@ A file holds one study or several, which are run together::
 
     my-study:                     # the name: results go to OUT/my-study
       env: mec
-      num_ues: [6, 9]             # each is trained, and evaluated, on its own
+      num_ues: [6, 9]             # each is trained, and evaluated, on its own; left out: the
+                                  # environment has no UEs, and is what env_config says
       test_num_ues: null          # numbers of UEs to evaluate on; left out: as trained
       seeds: [0, 1, 2]
       steps: 300000               # of each seed
@@ -17,14 +18,17 @@ A file holds one study or several, which are run together::
         HMPPO: {run: HMPPO}
         no-horizon: {run: HMPPO, config: {gamma: 0.0}}   # goes on top of the shared settings
         DQN: {run: DQN, env: mec-case-decision, base: ../dqn.yaml, seeds: [0, 1], steps: 50000}
+      published:                  # what others report, beside which the report puts ours
+        metric: reward            # in whose units
+        returns: [{algorithm: MAPPO, value: -7.5, steps: 300000, source: "a paper, a figure"}]
 
 A variant with a ``base`` of its own shares nothing but ``env_config``, nor does one with ``shared:
-false``. The values of ``evaluation`` above are its defaults; ``test_num_ues`` and ``baselines`` may
-be left out. Seeds are trained as one stack where that is possible, and share its time; ``stacked:
-false`` trains each alone, for a time of its own. Metrics are those that the environment says it has
-(``metric_names``), the same of all variants. With ``explored: true`` in ``evaluation``,
-what is trained is evaluated twice: with its most probable actions, and with actions drawn as in
-training, as the variant "NAME, explored".
+false``. The values of ``evaluation`` above are its defaults; ``test_num_ues``, ``baselines`` and
+``published`` may be left out. Seeds are trained as one stack where that is possible, and share its
+time; ``stacked: false`` trains each alone, for a time of its own. Metrics are those that the
+environment says it has (``metric_names``), the same of all variants. With ``explored: true`` in
+``evaluation``, what is trained is evaluated twice: with its most probable actions, and with actions
+drawn as in training, as the variant "NAME, explored".
 """
 
 from __future__ import annotations
@@ -72,11 +76,27 @@ class VariantForm(Form):
     steps: _Positive | None = None
 
 
+class PublishedReturnForm(Form):
+    """A return that others report: of which algorithm, after how many steps, and where."""
+
+    algorithm: str
+    value: float
+    steps: _Positive
+    source: str
+
+
+class PublishedForm(Form):
+    """``published`` of a study: returns of others, in the units of one of its metrics."""
+
+    metric: str = "reward"
+    returns: Annotated[list[PublishedReturnForm], pydantic.Field(min_length=1)]
+
+
 class StudyForm(Form):
     """A study; see the module's docstring."""
 
     env: str
-    num_ues: _Positives
+    num_ues: _Positives | None = None
     test_num_ues: _Positives | None = None
     seeds: _Seeds
     steps: _Positive
@@ -85,6 +105,7 @@ class StudyForm(Form):
     base: str | None = None
     config: dict[str, Any] = pydantic.Field({})
     stacked: bool | None = None
+    published: PublishedForm | None = None
     variants: Annotated[dict[str, VariantForm], pydantic.Field(min_length=1)]
 
 
@@ -146,7 +167,11 @@ def make(name: str, form: Any, source: Source | None = None) -> Study:
                 f"{source.place(('variants', label, 'config', 'env_config'))} = "
                 f"{variant.config['env_config']!r}: expected a mapping"
             )
-    if "num_ues" in env_config_of(checked, None):
+    if checked.num_ues is None:
+        if checked.test_num_ues is not None:
+            place = source.place(("test_num_ues",))
+            raise InputError(f"{place} = {checked.test_num_ues!r}: expected num_ues, too")
+    elif "num_ues" in env_config_of(checked, None):
         place = source.place(("config", "env_config", "num_ues"))
         raise InputError(f"{place}: is set by num_ues of the study")
     return Study(name, checked, source)
@@ -164,11 +189,16 @@ def shortened(study: Study, seeds: int | None, steps: int | None) -> Study:
     return dataclasses.replace(study, form=form)
 
 
-def config_of(form: StudyForm, variant: VariantForm, num_ues: int) -> dict[str, Any]:
+def config_of(form: StudyForm, variant: VariantForm, num_ues: int | None) -> dict[str, Any]:
     """Returns a variant's settings: the shared ones, its own on top, and its ``env_config``."""
     config = _merged(form.config if variant.shared else {}, variant.config)
-    config["env_config"] = {**env_config_of(form, variant), "num_ues": num_ues}
+    config["env_config"] = with_ues(env_config_of(form, variant), num_ues)
     return _with_steps(config, variant.steps or form.steps)
+
+
+def with_ues(env_config: Mapping[str, Any], num_ues: int | None) -> dict[str, Any]:
+    """Returns an ``env_config`` with a number of UEs; None: as it is."""
+    return {**env_config, **({} if num_ues is None else {"num_ues": num_ues})}
 
 
 def env_config_of(form: StudyForm, variant: VariantForm | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rllib_mec.experiment.spec import Experiment
 from rllib_mec.experiment.spec import make as make_experiment
 from rllib_mec.experiment.study.metrics import MetricNames, metric_names
 from rllib_mec.experiment.study.results import BASELINE, BOUND, TRAINED
-from rllib_mec.experiment.study.spec import Study, config_of, env_config_of
+from rllib_mec.experiment.study.spec import Study, config_of, env_config_of, with_ues
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.stacked.members import check_stackable
 from rllib_mec.registry import BOUNDS
@@ -29,7 +29,7 @@ class Unit:
     study: the study's name. variant: its label in the study. They change nothing of the results.
     kind: one of :data:`~rllib_mec.experiment.study.results.KINDS`.
     form: of the experiment to train; for a baseline ``run``, ``env`` and ``env_config``.
-    num_ues: trained on. tested: numbers of UEs to evaluate on.
+    num_ues: trained on. tested: numbers of UEs to evaluate on. None of an environment without UEs.
     seeds: those that are trained together; none for baselines.
     steps: of each seed. episodes, evaluation_seed: of the evaluation. explored: whether what is
     trained is evaluated with drawn actions, too.
@@ -39,8 +39,8 @@ class Unit:
     variant: str
     kind: str
     form: dict[str, Any]
-    num_ues: int
-    tested: tuple[int, ...]
+    num_ues: int | None
+    tested: tuple[int | None, ...]
     seeds: tuple[int, ...]
     steps: int
     episodes: int
@@ -58,7 +58,11 @@ class Unit:
         if not self.explored:
             del what["explored"]  # Names are older than this.
         described = json.dumps(what, sort_keys=True).encode()
-        parts = [self.form["run"], f"{self.num_ues}ue"]
+        # Without UEs, the environment tells units apart.
+        parts = [
+            self.form["run"],
+            self.form["env"] if self.num_ues is None else f"{self.num_ues}ue",
+        ]
         if len(self.seeds) == 1:
             parts.append(f"seed{self.seeds[0]}")
         parts.append(hashlib.sha256(described).hexdigest()[:8])
@@ -68,7 +72,8 @@ class Unit:
     def label(self) -> str:
         """What people read."""
         seed = f", seed {self.seeds[0]}" if len(self.seeds) == 1 else ""
-        return f"{self.study}: {self.variant}, {self.num_ues} UEs{seed}"
+        ues = "" if self.num_ues is None else f", {self.num_ues} UEs"
+        return f"{self.study}: {self.variant}{ues}{seed}"
 
     @property
     def stacked(self) -> bool:
@@ -113,6 +118,13 @@ def units_of(study: Study) -> list[Unit]:
                 f"{', '.join(found.all)}: expected the metrics of {first.variant} in the same "
                 f"study, {', '.join(names.all)}"
             )
+    published = study.form.published
+    if published is not None and published.metric not in names.metrics:
+        place = study.source.place(("published", "metric"))
+        raise InputError(
+            f"{place} = {published.metric!r}: expected one of {', '.join(names.metrics)}, which "
+            f"{study.form.env} measures"
+        )
     return units
 
 
@@ -122,11 +134,12 @@ def _baselines(study: Study) -> Iterator[Unit]:
     form, evaluation = study.form, study.form.evaluation
     for name in form.baselines:
         env_config = env_config_of(form, None)
-        tested = sorted({*form.num_ues, *(form.test_num_ues or [])})
+        ues = sorted({*(form.num_ues or []), *(form.test_num_ues or [])})
+        tested: list[int | None] = [*ues] or [None]
         with settings.rllib_errors(study.source.place(("baselines",))):
             environment = environments.resolve(form.env)
             for num_ues in tested:
-                check_target(name, environment, {**env_config, "num_ues": num_ues})
+                check_target(name, environment, with_ues(env_config, num_ues))
         for num_ues in tested:
             yield Unit(
                 study=study.name,
@@ -154,7 +167,8 @@ def _trained(study: Study) -> Iterator[Unit]:
                 f"{study.source.place(('variants', label))}: is the name of a baseline, too"
             )
         seeds, steps = variant.seeds or form.seeds, variant.steps or form.steps
-        for num_ues in form.num_ues:
+        ues: list[int | None] = [*(form.num_ues or [])] or [None]
+        for num_ues in ues:
             experiment = {
                 "run": variant.run,
                 "env": variant.env or form.env,
