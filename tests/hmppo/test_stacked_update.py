@@ -11,11 +11,14 @@ from learners import TIMESTEPS, assert_same, batch_for, build, state, update
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from toy_groups import Crew, Pairs
+from toy_images import lights_config
+from toy_memory import recall_config
 from toy_teams import MobileEdge, toy_config
 
 from rllib_mec.hmppo.learning.update import Compiled, StackedUpdate
 from rllib_mec.hmppo.modules.critic_plan import CRITICS
 from rllib_mec.hmppo.modules.dense import ACTIVATIONS
+from rllib_mec.hmppo.sampling.batched_env_runner import BatchedEnvRunner
 
 
 def losses(results):
@@ -255,3 +258,18 @@ def test_batches_that_begin_with_slots_empty_end_with_them_empty():
     update(learner, batch)
     for agent, observed in batch.observations.items():
         np.testing.assert_array_equal(observed, copy.observations[agent])
+
+
+@pytest.mark.parametrize("config", [recall_config, lights_config], ids=["memory", "images"])
+def test_mixed_precision_is_nearly_the_same_with_what_autograd_differentiates(config):
+    plain, mixed = config(), config(mixed_precision=True)
+    plain.validate()
+    [batch] = BatchedEnvRunner(config=plain, worker_index=0).sample(num_timesteps=40)
+    weights = []
+    for own in (plain, mixed):
+        learner = build(own)
+        update(learner, batch)
+        modules = [learner.module[mid].unwrapped() for mid in learner.module_configs]
+        weights.append(torch.cat([p.flatten() for m in modules for p in m.parameters()]))
+    assert weights[1].dtype == torch.float32
+    assert 0 < (weights[0] - weights[1]).abs().max() < 0.05

@@ -45,4 +45,4 @@ class ByAutograd(Network):
             )
             for index in range(len(inputs[0]))
         ]
-        return torch.stack(outputs)
+        return torch.stack(outputs).to(inputs[0].dtype)  # also under autocast
