@@ -115,13 +115,17 @@ def _check_networks(
 ) -> None:
     """Refuses images and memories where they cannot be, in all modules or in single ones."""
     recurrent = networks.get("recurrent_layer")
-    seen = []
+    seen: list[str] = []
     for each in (networks, *(networks | differing for differing in own.values())):
         filters = each.get("conv_filters", [])
-        for agent in team.agents:
-            for image in seen_by_convolutions(team.observation_codecs[agent].images, filters):
-                filters_for(image.shape, filters, each["conv_activation"])
-                seen.append(agent)
+        shapes = {
+            image.shape: agent
+            for agent in team.agents
+            for image in seen_by_convolutions(team.observation_codecs[agent].images, filters)
+        }
+        for shape in shapes:  # each is tried out once
+            filters_for(shape, filters, each["conv_activation"])
+        seen += shapes.values()
     if config.entity_shared and seen:
         raise InputError(
             f"entity_shared = true: expected false with images, which {seen[0]} observes (or "

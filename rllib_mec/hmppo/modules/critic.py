@@ -1,4 +1,4 @@
-"""A critic: a value network with normalised targets; see also :mod:`.critic_plan`."""
+"""A critic's network, with normalised targets; :mod:`.critic_plan` says which critics there are."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rllib_mec.hmppo.modules.recurrent import (
 
 
 class Critic(TorchRLModule, ValueFunctionAPI):
-    """A value network whose targets are normalised, on learners only.
+    """A value network whose targets are normalised, on learners; also on runners if it remembers.
 
     It outputs normalised values; :meth:`compute_values` gives them in units of the return. When the
     statistics of the targets move, the last layer moves with them so that no value changes

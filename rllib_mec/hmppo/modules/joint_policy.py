@@ -20,7 +20,7 @@ from rllib_mec.hmppo.team import Active, Team
 
 
 class JointPolicy(MultiRLModule):
-    """All actors of a team (and, on learners, the critics) as one RLlib module.
+    """All actors of a team (and critics, on learners or where they remember) as one RLlib module.
 
     Its ``model_config["team"]`` is a :meth:`Team.to_dict`; module ids of actors are those of agents
     and groups. Critics that remember look on while their team acts: ``model_config["critics"]`` is
