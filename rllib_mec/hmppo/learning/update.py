@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rllib_mec.errors import InputError
+from rllib_mec.hmppo.freed_memory import keep_freed_memory
 from rllib_mec.hmppo.learning.gradients import (
     Coefficients,
     Parts,
@@ -44,6 +45,7 @@ class StackedUpdate:
         self.learners = list(learners)
         self.config = learners[0].config
         self._device: torch.device = learners[0]._device
+        keep_freed_memory()
         self.critics = learners[0].plan.critics
         self.networks = {
             mid: Stacked([learner.module[mid].unwrapped() for learner in learners])

@@ -137,7 +137,14 @@ def pull_dense(
     if activation is not None:
         gradient = activation.pull(gradient, saved)
     to_x = product(gradient, weight) if to_input else None
-    return to_x, product(gradient.mT, x), gradient.sum(dim=1)
+    return to_x, _pull_weight(gradient, x), gradient.sum(dim=1)
+
+
+def _pull_weight(gradient: Tensor, x: Tensor) -> Tensor:
+    # A product with a long inner dimension runs best with the wider factor on the right.
+    if gradient.shape[2] > x.shape[2]:
+        return product(x.mT, gradient).mT
+    return product(gradient.mT, x)
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
