@@ -109,12 +109,18 @@ def check_modules_are_ours(config: Any, team: Team) -> None:
     mapping = config.policy_mapping_fn
     if isinstance(mapping, ModuleOfMember):  # from an earlier check
         return
+    if mapping is type(config).DEFAULT_POLICY_MAPPING_FN:
+        return
     agents = [agent for name in team.agents for agent in team.ids(name)]
     ours = ModuleOfMember(team.members)
     try:
         mapped = {agent: mapping(agent, None) for agent in agents}
-    except Exception:  # it asks for more, as RLlib's default does
-        return
+    except Exception as error:  # whatever a user's function makes of an episode that is None
+        raise InputError(
+            "policy_mapping_fn: expected none, agents share an actor by agent_groups; "
+            f"of agents alone it makes {type(error).__name__}: {error}",
+            ("policy_mapping_fn",),
+        ) from None
     if mapped not in ({a: a for a in agents}, {a: ours(a) for a in agents}):
         raise InputError(
             f"policy_mapping_fn: {mapped}: expected none, agents share an actor by agent_groups",

@@ -231,6 +231,8 @@ def test_rllibs_own_mapping_is_not_passed_over():
 
     with pytest.raises(InputError, match=r"policy_mapping_fn: .*expected none, .* agent_groups"):
         config_of().multi_agent(policies={"shared"}, policy_mapping_fn=shared).validate()
+    with pytest.raises(InputError, match=r"policy_mapping_fn: expected none, .* AttributeError"):
+        config_of().multi_agent(policy_mapping_fn=lambda agent, episode: episode.id_).validate()
     same = config_of().multi_agent(policy_mapping_fn=lambda agent, *args, **kwargs: agent)
     same.validate()
     again = same.copy(copy_frozen=False).training(agent_groups=GROUPS)

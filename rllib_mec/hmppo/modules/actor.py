@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
 from rllib_mec.hmppo.action_codec import ActionCodec
-from rllib_mec.hmppo.distributions import ActionDistribution, draw_noise, rllib_distribution
+from rllib_mec.hmppo.distributions import ActionDistribution
 from rllib_mec.hmppo.groups import joined_space
+from rllib_mec.hmppo.modules.asked_alone import AskedAlone
 from rllib_mec.hmppo.modules.autoregressive import AutoregressiveHeads, choices_per_entity
 from rllib_mec.hmppo.modules.images import plain_network
 from rllib_mec.hmppo.modules.leaf_parameters import LeafParameters
@@ -27,20 +27,16 @@ from rllib_mec.hmppo.modules.networks import (
 )
 from rllib_mec.hmppo.modules.observation_filter import ObservationFilter
 from rllib_mec.hmppo.modules.recurrent import (
-    CARRIED,
-    MEMORY,
-    OWN,
     Memory,
     Recurrent,
     advance_members,
-    memory_of,
     pull_members,
     trace_members,
 )
 from rllib_mec.hmppo.observation_codec import ObservationCodec
 
 
-class Actor(TorchRLModule):
+class Actor(AskedAlone, TorchRLModule):
     """Maps observations (B, observation_size) to distribution parameters (B, num_parameters).
 
     Its ``model_config`` holds ``fcnet_hiddens``, ``fcnet_activation``, ``initial_log_std``,
@@ -196,26 +192,31 @@ class Actor(TorchRLModule):
             flat actions, (S, R, size); the parameters they are drawn from; and memories after the
             step, (S, R, memory_size), None without any.
         """
-        network, log_std = self._split(values)
-        features, masks = self.observation_codec.split(observations)
         if isinstance(self.network, AutoregressiveHeads):
+            features, masks = self.observation_codec.split(observations)
             entities = features.unflatten(-1, (self.codec.size, -1))
             allowed = (
                 None if masks is None else masks.flatten(-2).unflatten(-1, (self.codec.size, -1))
             )
             actions, logits = self.network.decide(values, entities, noise, allowed)
             return actions, logits.flatten(2), None
-        after = None
-        if isinstance(self.network, Recurrent):
-            assert memory is not None, "a recurrent actor is asked with its memory"
-            members = features.unflatten(-1, (-1, self.num_inputs))
-            outputs, after = advance_members(self.network, network, members, memory)
-            parameters = self.leaves.join(outputs, log_std, masks)
-        else:
-            parameters, _ = self.trace(values, observations)
+        parameters, after = self.advance(values, observations, memory)
         distribution = ActionDistribution(self.codec, parameters)
         actions = distribution.mode() if noise is None else distribution.sample(noise)
         return actions, parameters, after
+
+    def advance(
+        self, values: Values, observations: Tensor, memory: Memory | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Distribution parameters of S actors, and memories after the step, None without any."""
+        if not isinstance(self.network, Recurrent):
+            return self.trace(values, observations)[0], None
+        assert memory is not None, "a recurrent actor is asked with its memory"
+        network, log_std = self._split(values)
+        features, masks = self.observation_codec.split(observations)
+        members = features.unflatten(-1, (-1, self.num_inputs))
+        outputs, after = advance_members(self.network, network, members, memory)
+        return self.leaves.join(outputs, log_std, masks), after
 
     def decide_alone(
         self, observations: Tensor, noise: Tensor | None, memory: Memory | None = None
@@ -248,49 +249,3 @@ class Actor(TorchRLModule):
     ) -> ActionDistribution:
         """The action distribution at observations (B, observation_size)."""
         return ActionDistribution(self.codec, self.parameters_of(observations, actions))
-
-    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        observations, actions = batch[Columns.OBS], batch.get(Columns.ACTIONS)
-        taken = actions if self.autoregressive else None  # flat ones, as learners have them
-        memory = memory_of({name: own[None] for name, own in batch.items() if name in MEMORY})
-        parameters = self.parameters_of(observations.flatten(1), taken, memory)
-        return {Columns.ACTION_DIST_INPUTS: parameters}
-
-    def _forward_inference(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return self._forward_acting(batch, explore=False)
-
-    def _forward_exploration(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return self._forward_acting(batch, explore=True)
-
-    def _forward_acting(self, batch: dict[str, Any], *, explore: bool) -> dict[str, Any]:
-        """Leaves the drawing to RLlib, except where it cannot draw all entries at once."""
-        if not self.autoregressive:
-            return self._forward(batch)
-        observations = batch[Columns.OBS].flatten(1).float()
-        noise = None
-        if explore:
-            noise = draw_noise(self.codec, observations.shape[:1]).to(observations.device)
-        actions, parameters, _ = self.decide_alone(observations, noise)
-        return {
-            Columns.ACTIONS: self.codec.unflatten(actions),
-            Columns.ACTION_LOGP: ActionDistribution(self.codec, parameters).log_prob(actions),
-            Columns.ACTION_DIST_INPUTS: parameters,
-        }
-
-    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        # RLlib's own would switch all submodules to training mode: none of them has another.
-        return self._forward(batch)
-
-    def get_inference_action_dist_cls(self) -> Any:
-        return rllib_distribution(self.action_space, masked=self.observation_codec.mask is not None)
-
-    def get_initial_state(self) -> dict[str, Any]:
-        """What RLlib's episodes keep of one agent's memory, and of critics' with it."""
-        config = self.model_config
-        sizes = {OWN: self.memory_size // (config.get("num_members") or 1)}
-        if config.get("carried_memory"):
-            sizes[CARRIED] = config["carried_memory"]
-        return {name: torch.zeros(size) for name, size in sizes.items() if self.memory_size}
-
-    get_exploration_action_dist_cls = get_inference_action_dist_cls
-    get_train_action_dist_cls = get_inference_action_dist_cls
