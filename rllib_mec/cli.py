@@ -16,11 +16,12 @@ import click
 from rllib_mec import __version__
 from rllib_mec.cli_export import export
 from rllib_mec.cli_fedtune import fedtune
+from rllib_mec.cli_options import ray_options, trust_option, verbose_option
 from rllib_mec.cli_profile import profile
 from rllib_mec.cli_serve import serve
 from rllib_mec.cli_show import show
 from rllib_mec.cli_trace import trace
-from rllib_mec.cli_train import submit, train, trust_option
+from rllib_mec.cli_train import submit, train
 from rllib_mec.errors import InputError
 
 
@@ -99,10 +100,8 @@ def evaluate(
 @click.option("--seeds", type=click.IntRange(min=1), help="Only so many of the file's seeds.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of each seed.")
 @click.option("--report/--no-report", default=True, help="Write OUT/report/FILE (default: yes).")
-@click.option("--address", help="A running Ray, for example auto or ray-head:6379.")
-@click.option("--num-cpus", type=int, help="CPUs of the Ray that is started.")
-@click.option("--num-gpus", type=int, help="GPUs of the Ray that is started.")
-@click.option("-v", "--verbose", count=True, help="Logs of Ray; -vv: all.")
+@ray_options
+@verbose_option
 @click.pass_obj
 def study(
     arguments: list[str],

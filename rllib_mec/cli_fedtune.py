@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from rllib_mec.cli_profile import ADAPTER_LR, listed
+from rllib_mec.cli_options import (
+    ADAPTER_LR,
+    adapter_options,
+    listed,
+    model_option,
+    tuning_options,
+    worker_options,
+)
 from rllib_mec.errors import InputError
 
 _CASES = ("fedpeat", "fl-peft", "fl")
@@ -21,13 +28,7 @@ _CASES = ("fedpeat", "fl-peft", "fl")
     help="fedpeat: emulators and adapters; fl-peft: the whole model and adapters; fl: all weights "
     "are tuned and exchanged. May be given several times (default: all).",
 )
-@click.option(
-    "--model",
-    default="offline",
-    show_default=True,
-    help="A local checkpoint, a name on the Hugging Face hub, or offline: a small GPT-2 that is "
-    "trained first, on text of the Python installation.",
-)
+@model_option
 @click.option(
     "--task",
     "tasks",
@@ -80,23 +81,15 @@ _CASES = ("fedpeat", "fl-peft", "fl")
 @click.option("--max-norm", type=float, help="Updates of a larger norm are refused.")
 @click.option("--clip-norm", type=float, help="Updates of a larger norm are scaled down.")
 @click.option("--noise", type=float, default=0.0, help="On the average, in units of --clip-norm.")
-@click.option("--adapter", type=click.Choice(["layers", "lora"]), default="layers")
-@click.option("--adapter-layers", type=int, default=1, show_default=True, help="At either end.")
-@click.option("--rank", type=int, default=8, show_default=True, help="Of LoRA.")
-@click.option("--batch", type=int, default=16, show_default=True, help="Sequences per step.")
-@click.option("--length", type=int, help="Tokens per sequence (default: what the model takes).")
-@click.option("--lr", type=float, help="Of adapters (default: 5e-4, LoRA 3e-3).")
-@click.option("--full-lr", type=float, default=3e-4, show_default=True, help="Of all weights.")
+@adapter_options
+@tuning_options
 @click.option("--validation", type=int, default=256, show_default=True, help="Sequences.")
 @click.option("--seeds", type=int, default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("fed.parquet"))
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Rounds played already (default: OUT.work)."
 )
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--address", help="A running Ray for the clients, for example auto.")
-@click.option("--num-gpus", type=int, help="GPUs of the Ray that is started for workers.")
-@click.option("-v", "--verbose", count=True, help="Logs of Ray; -vv: all.")
+@worker_options
 def fedtune(
     *,
     model: str,

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from rllib_mec.cli_options import (
+    ADAPTER_LR,
+    adapter_options,
+    listed,
+    model_option,
+    tuning_options,
+    worker_options,
+)
 from rllib_mec.errors import InputError
-
-T = TypeVar("T")
-
-ADAPTER_LR = {"layers": 5e-4, "lora": 3e-3}
-"""Highest learning rates of adapters, unless given."""
 
 
 @click.command()
-@click.option(
-    "--model",
-    default="offline",
-    show_default=True,
-    help="A local checkpoint, a name on the Hugging Face hub, or offline: a small GPT-2 that is "
-    "trained first, on text of the Python installation.",
-)
+@model_option
 @click.option(
     "--tasks",
     default="reference,code",
@@ -38,15 +34,10 @@ ADAPTER_LR = {"layers": 5e-4, "lora": 3e-3}
     show_default=True,
     help="Of layer_drop, distillation, pruning.",
 )
-@click.option("--adapter", type=click.Choice(["layers", "lora"]), default="layers")
-@click.option("--adapter-layers", type=int, default=1, show_default=True, help="At either end.")
-@click.option("--rank", type=int, default=8, show_default=True, help="Of LoRA.")
+@adapter_options
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--steps", type=int, default=100, show_default=True, help="Of each tuning.")
-@click.option("--batch", type=int, default=16, show_default=True, help="Sequences per step.")
-@click.option("--length", type=int, help="Tokens per sequence (default: what the model takes).")
-@click.option("--lr", type=float, help="Of adapters (default: 5e-4, LoRA 3e-3).")
-@click.option("--full-lr", type=float, default=3e-4, show_default=True, help="Of all weights.")
+@tuning_options
 @click.option("--distil-steps", type=int, default=200, show_default=True)
 @click.option("--distil-lr", type=float, default=1e-3, show_default=True)
 @click.option("--distil-on", help="A text, as of a task (default: what offline is trained on).")
@@ -54,10 +45,7 @@ ADAPTER_LR = {"layers": 5e-4, "lora": 3e-3}
 @click.option(
     "--work", type=click.Path(path_type=Path), help="What is measured already (default: OUT.work)."
 )
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--address", help="A running Ray for the workers, for example auto.")
-@click.option("--num-gpus", type=int, help="GPUs of the Ray that is started for workers.")
-@click.option("-v", "--verbose", count=True, help="Logs of Ray; -vv: all.")
+@worker_options
 def profile(
     *,
     model: str,
@@ -124,18 +112,3 @@ def _settings(tasks: str, retentions: str | None, compressions: str, **flags: An
         distillation=Training(flags["distil_steps"], flags["batch"], flags["distil_lr"]),
         length=flags["length"],
     )
-
-
-def listed(text: str, flag: str, kind: Callable[[str], T]) -> tuple[T, ...]:
-    """Returns what an option lists with commas.
-
-    Raises:
-        InputError: nothing, or not of this kind.
-    """
-    try:
-        values = tuple(kind(part.strip()) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise InputError(f"{flag} {text}: expected numbers with commas between them") from None
-    if not values:
-        raise InputError(f"{flag} {text!r}: expected at least one")
-    return values

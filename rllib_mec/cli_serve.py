@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from rllib_mec.cli_options import verbose_option
+
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
@@ -29,7 +31,7 @@ import click
     "--max-body", type=click.IntRange(min=1), default=1_048_576, show_default=True, help="Bytes."
 )
 @click.option("--address", help="A running Ray, for example auto or ray-head:6379.")
-@click.option("-v", "--verbose", count=True, help="Logs of Ray; -vv: all.")
+@verbose_option
 def serve(
     *,
     directory: Path,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rllib_mec.cli_train import trust_option
+from rllib_mec.cli_options import trust_option
 
 
 @click.command()

@@ -5,60 +5,43 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from rllib_mec.cli_options import ray_options, several, trust_option
 from rllib_mec.errors import InputError
 
-trust_option = click.option(
-    "--trust", is_flag=True, help="Run code that a checkpoint or a run of others' holds or names."
+_form_options = several(
+    click.option("--storage-path", help="Where results go (default: ./results)."),
+    click.option("--name", help="The experiment's name: results go to storage-path/name."),
+    click.option("--resume", is_flag=True, help="Continue what storage-path/name holds."),
+    click.option("--restore", type=click.Path(path_type=Path), help="Begin at a checkpoint."),
+    trust_option,
+    click.option("--num-samples", type=int, help="Trials for each point of the grid."),
+    click.option("--checkpoint-freq", type=int, help="Iterations between checkpoints; 0: none."),
+    click.option(
+        "--checkpoint-at-end/--no-checkpoint-at-end",
+        default=None,
+        help="Save a checkpoint at the end (default: yes).",
+    ),
+    click.option("--keep-checkpoints-num", type=int, help="Checkpoints kept (default: all)."),
+    click.option("--checkpoint-score-attr", help="Keep the best checkpoints by this result."),
+    click.option("--seed", type=int, help="Goes before config.seed."),
+    click.option(
+        "--wait-for-resources",
+        type=click.FloatRange(min=0),
+        default=60.0,
+        help="Seconds for a cluster to get what a trial needs (default: 60).",
+    ),
+    click.option("-v", "--verbose", count=True, help="Logs of workers and Tune; -vv: all."),
 )
+"""Options of all ways of training; not given, they leave the file's values."""
 
-
-def _run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that all ways of training share; not given, they leave the file's values."""
-    options = [
-        click.option("--address", help="A running Ray, for example auto or ray-head:6379."),
-        click.option("--num-cpus", type=int, help="CPUs of the Ray that is started."),
-        click.option("--num-gpus", type=int, help="GPUs of the Ray that is started."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return _form_options(command)
-
-
-def _form_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds those of the options that do not depend on where Ray is."""
-    at_end = "--checkpoint-at-end/--no-checkpoint-at-end"
-    options = [
-        click.option("--storage-path", help="Where results go (default: ./results)."),
-        click.option("--name", help="The experiment's name: results go to storage-path/name."),
-        click.option("--resume", is_flag=True, help="Continue what storage-path/name holds."),
-        click.option("--restore", type=click.Path(path_type=Path), help="Begin at a checkpoint."),
-        trust_option,
-        click.option("--num-samples", type=int, help="Trials for each point of the grid."),
-        click.option(
-            "--checkpoint-freq", type=int, help="Iterations between checkpoints; 0: none."
-        ),
-        click.option(at_end, default=None, help="Save a checkpoint at the end (default: yes)."),
-        click.option("--keep-checkpoints-num", type=int, help="Checkpoints kept (default: all)."),
-        click.option("--checkpoint-score-attr", help="Keep the best checkpoints by this result."),
-        click.option("--seed", type=int, help="Goes before config.seed."),
-        click.option(
-            "--wait-for-resources",
-            type=click.FloatRange(min=0),
-            default=60.0,
-            help="Seconds for a cluster to get what a trial needs (default: 60).",
-        ),
-        click.option("-v", "--verbose", count=True, help="Logs of workers and Tune; -vv: all."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+_run_options = several(ray_options, _form_options)
+"""The same, where Ray may be said."""
 
 
 @click.group(invoke_without_command=True)
