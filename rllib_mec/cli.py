@@ -89,7 +89,7 @@ def evaluate(
         raise InputError(f"--out {out}: expected a .json or .parquet file")
     env_config = read_json(config, "--config")
     quieten(0)
-    from rllib_mec.experiment.evaluate import evaluate_command
+    from rllib_mec.experiment.evaluate_command import evaluate_command
 
     return evaluate_command(target, env, env_config, episodes, seed, out, trust, explore, trace_out)
 

@@ -1,4 +1,4 @@
-"""Scores a checkpoint, a baseline or a bound: ``rllib evaluate``.
+"""Scores a checkpoint, a baseline or a bound.
 
 Episodes come from random streams of their own, which no training uses; episode k of a seed is
 the same for every target, so that targets can be compared episode by episode.
@@ -6,12 +6,10 @@ the same for every target, so that targets can be compared episode by episode.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +29,7 @@ from rllib_mec.hmppo.sampling.callbacks import episode_metrics
 from rllib_mec.registry import BOUNDS
 from rllib_mec.system import Simulator
 from rllib_mec.system.tasks import Episode
-from rllib_mec.traces import Replay, write_trace
-from rllib_mec.traces.trace import check_new
+from rllib_mec.traces import Replay
 
 Metrics = dict[str, NDArray[np.float64]]
 
@@ -41,49 +38,6 @@ MOST_ENVS = 250
 
 _EVALUATION, _ACTIONS = 0x65766131, 0x61637431
 """Domains of random streams, apart from each other and from those of training."""
-
-
-def evaluate_command(
-    target: str,
-    env: str | None,
-    env_config: Mapping[str, Any],
-    episodes: int,
-    seed: int,
-    out: Path | None,
-    trust: bool = False,
-    explore: bool = False,
-    trace_out: Path | None = None,
-) -> int:
-    """Evaluates, prints a table and writes ``out``; returns the exit status.
-
-    ``trust``, ``explore``: see :func:`evaluate`. ``trace_out``: where to record the episodes as a
-    trace.
-
-    Raises:
-        InputError: no such target or environment, or they do not fit each other.
-    """
-    if seed < 0:
-        raise InputError(f"--seed {seed}: expected a whole number >= 0")
-    if out is not None and not out.parent.is_dir():
-        raise InputError(f"--out {out}: there is no directory {out.parent}")
-    record: list[Episode] | None = None
-    if trace_out is not None:
-        check_new(trace_out)
-        record = []
-    metrics = evaluate(target, env, env_config, episodes, seed, trust, explore, record)
-    summary = {name: summarise(values) for name, values in metrics.items()}
-    # Files first: whoever reads the table may close the pipe.
-    if out is not None:
-        write(out, metrics, {"episodes": episodes, "seed": seed, "metrics": summary})
-    if trace_out is not None and record is not None:
-        origin = {"target": target, "episodes": episodes, "seed": seed}
-        write_trace(trace_out, record, origin)
-    width = max(map(len, summary))
-    for name, row in summary.items():
-        mean = "-" if row["mean"] is None else f"{row['mean']:.6g}"
-        interval = "" if row["ci95"] is None else "  95 % CI [{:.6g}, {:.6g}]".format(*row["ci95"])
-        click.echo(f"{name:<{width}}  {mean}{interval}")
-    return 0
 
 
 def evaluate(
@@ -298,33 +252,3 @@ def _sample(
     return _joined(
         [{name: np.array([value]) for name, value in row.items()} for row in rows[:episodes]]
     )
-
-
-def summarise(values: NDArray[np.float64]) -> dict[str, Any]:
-    """Returns the mean and its 95 % confidence interval (Student's t; None for one episode).
-
-    Episodes without the metric, NaN, do not count; if that is all, both are None.
-    """
-    from scipy import stats
-
-    values = values[~np.isnan(values)]
-    if not values.size:
-        return {"mean": None, "ci95": None}
-    mean, count = float(values.mean()), len(values)
-    if count < 2:
-        return {"mean": mean, "ci95": None}
-    half = float(stats.t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count))
-    return {"mean": mean, "ci95": [mean - half, mean + half]}
-
-
-def write(out: Path, metrics: Metrics, report: Mapping[str, Any]) -> None:
-    """Writes the report as JSON, or as Parquet a row for each episode, null for NaN."""
-    if out.suffix == ".json":
-        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        return
-    import pyarrow
-    from pyarrow import parquet
-
-    count = len(next(iter(metrics.values())))
-    columns = {name: pyarrow.array(values, from_pandas=True) for name, values in metrics.items()}
-    parquet.write_table(pyarrow.table({"episode": np.arange(count), **columns}), out)

@@ -12,7 +12,8 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.checkpoints import reading
 from rllib_mec.experiment.checkpoints.policies import trained_policy
-from rllib_mec.experiment.evaluate import evaluate, evaluate_command, summarise
+from rllib_mec.experiment.evaluate import evaluate
+from rllib_mec.experiment.evaluate_command import evaluate_command, summarise
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.system import DECISIONS, METRICS
 

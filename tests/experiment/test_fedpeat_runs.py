@@ -5,7 +5,8 @@ import json
 import pytest
 
 from rllib_mec.experiment.environments import scenario, without_files
-from rllib_mec.experiment.evaluate import evaluate, evaluate_command
+from rllib_mec.experiment.evaluate import evaluate
+from rllib_mec.experiment.evaluate_command import evaluate_command
 from rllib_mec.experiment.plan import prepare
 from rllib_mec.experiment.spec import make
 from rllib_mec.system.fedpeat import METRICS, FedPEATScenario

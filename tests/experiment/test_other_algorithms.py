@@ -6,7 +6,8 @@ import torch
 
 from rllib_mec.experiment.checkpoints import reading
 from rllib_mec.experiment.checkpoints.policies import trained_policy
-from rllib_mec.experiment.evaluate import evaluate, evaluate_command
+from rllib_mec.experiment.evaluate import evaluate
+from rllib_mec.experiment.evaluate_command import evaluate_command
 from rllib_mec.experiment.plan import prepare
 from rllib_mec.experiment.spec import make
 from rllib_mec.system import DECISIONS, METRICS
