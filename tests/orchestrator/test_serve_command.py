@@ -1,6 +1,7 @@
 """``rllib serve``: a server of its own, loaded from another process, and what it refuses."""
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import os
@@ -91,6 +92,33 @@ def server(directory, token_file):
     yield started
     if started.process.poll() is None:
         started.end()
+
+
+def titles_below(pid):
+    """The command lines of a process's descendants, by their ids (Linux)."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    below, found = [pid], {}
+    while below:
+        parent = below.pop()
+        for child in [own for own, its in parents.items() if its == parent]:
+            below.append(child)
+            with contextlib.suppress(OSError):
+                found[child] = Path(f"/proc/{child}/cmdline").read_text()
+    return found
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are read from /proc")
+def test_other_processes_do_not_go_first(server):
+    """Ray's workers otherwise wait for whatever else wants the processor."""
+    titles = titles_below(server.process.pid)
+    answering = [pid for pid, title in titles.items() if "ServeReplica" in title]
+    assert answering
+    for pid in answering:
+        assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0)
 
 
 @pytest.mark.ray

@@ -66,6 +66,8 @@ def serve_command(
     files = {name: (directory / name).read_bytes() for name in (*spec.files, "spec.json")}
     if not options.on_cluster:
         port = _free_port(host, port)
+        # Ray's workers let all other processes go first, but here somebody waits for them.
+        os.environ.setdefault("RAY_worker_niceness", "0")
 
     from rllib_mec.experiment.run import ray_session
 
