@@ -8,13 +8,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
-from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_mec.errors import InputError
 
 
-class Padded(MultiAgentEnv):
-    """An environment whose agents observe and act alike, though those of ``env`` differ.
+class Padded:
+    """A batched environment whose agents observe and act alike, though those of ``env`` differ.
 
     So RLlib's own algorithms can share parameters among them: ``policies: [shared]``.
 
@@ -24,57 +23,55 @@ class Padded(MultiAgentEnv):
     whose first entries are the agent's own.
 
     Args:
-        env: all agents observe vectors (flat ``Box``), and all choose (``Discrete``), or all give
-            vectors with the same bounds.
+        env: in batches, as :mod:`rllib_mec.envs.one_of_batch` says, without groups. All agents
+            observe vectors (flat ``Box``), and all choose (``Discrete``), or all give vectors with
+            the same bounds.
 
     Raises:
         InputError: other spaces.
     """
 
-    def __init__(self, env: MultiAgentEnv) -> None:
-        super().__init__()
+    def __init__(self, env: Any) -> None:
         self._env = env
-        self.agents = self.possible_agents = list(env.possible_agents)
-        for name in ("metric_names", "decision_names"):
-            if hasattr(env, name):
-                setattr(self, name, getattr(env, name))
-        seen = [env.observation_spaces[agent] for agent in self.agents]
+        self.num_envs: int = env.num_envs
+        self.metric_names: tuple[str, ...] = tuple(getattr(env, "metric_names", ()))
+        agents = list(env.observation_spaces)
+        seen = [env.observation_spaces[agent] for agent in agents]
         if not all(isinstance(each, gym.spaces.Box) and len(each.shape) == 1 for each in seen):
             raise InputError("padded: expected agents that observe vectors")
         self._length = max(each.shape[0] for each in seen)
-        self._identity = dict(zip(self.agents, np.eye(len(self.agents)), strict=True))
-        observed = gym.spaces.Box(-np.inf, np.inf, (self._length + len(self.agents),), np.float32)
-        self.observation_spaces = dict.fromkeys(self.agents, observed)
+        self._identity = dict(zip(agents, np.eye(len(agents)), strict=True))
+        observed = gym.spaces.Box(-np.inf, np.inf, (self._length + len(agents),), np.float32)
+        self.observation_spaces = dict.fromkeys(agents, observed)
         self._own = dict(env.action_spaces)
-        self.action_spaces = dict.fromkeys(self.agents, _widest(list(self._own.values())))
+        self.action_spaces = dict.fromkeys(agents, _widest(list(self._own.values())))
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        observations, infos = self._env.reset(seed=seed, options=options)
-        return self._padded(observations), infos
+    def reset(self, seed: Any = None) -> dict[str, NDArray[np.float32]]:
+        return self._padded(self._env.reset(seed))
 
-    def step(self, action_dict: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-        own = {agent: self._cut(agent, action) for agent, action in action_dict.items()}
+    def step(
+        self, actions: Mapping[str, Any]
+    ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float64], bool, bool]:
+        own = {agent: self._cut(agent, np.asarray(action)) for agent, action in actions.items()}
         observations, *others = self._env.step(own)
         return (self._padded(observations), *others)
 
-    def close(self) -> None:
-        self._env.close()
+    def episode_metrics(self) -> dict[str, NDArray[np.float64]]:
+        return self._env.episode_metrics()
 
     def _padded(self, observations: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
         padded = {}
-        for agent, observation in observations.items():
-            zeros = np.zeros(self._length - len(observation), np.float32)
-            parts = [observation, zeros, self._identity[agent]]
-            padded[agent] = np.concatenate(parts, dtype=np.float32)
+        for agent, own in observations.items():
+            zeros = np.zeros((len(own), self._length - own.shape[1]))
+            identity = np.tile(self._identity[agent], (len(own), 1))
+            padded[agent] = np.concatenate([own, zeros, identity], axis=1, dtype=np.float32)
         return padded
 
-    def _cut(self, agent: str, action: Any) -> Any:
+    def _cut(self, agent: str, actions: NDArray[Any]) -> NDArray[Any]:
         space = self._own[agent]
         if isinstance(space, gym.spaces.Discrete):
-            return action if action < space.n else 0
-        return action[: space.shape[0]]
+            return np.where(actions < space.n, actions, 0)
+        return actions[:, : space.shape[0]]
 
 
 def _widest(spaces: list[gym.Space]) -> gym.Space:

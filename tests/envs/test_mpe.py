@@ -3,7 +3,6 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_mec.envs.mpe import BatchedSpeakerListener, BatchedSpread, speaker_listener, spread
 from rllib_mec.envs.padded import Padded
@@ -222,11 +221,26 @@ def test_padded_vectors_are_cut():
     np.testing.assert_array_equal(seen["listener_0"][:11], expected["listener_0"])
 
 
+def test_padded_batches_are_those_environments_side_by_side():
+    env = speaker_listener({"padded": True})
+    batch = env.batched(3)
+    generator = np.random.default_rng(0)
+    seen, expected = batch.reset([5, 6, 7]), env.reset(seed=5)[0]
+    np.testing.assert_array_equal(seen["listener_0"][0], expected["listener_0"])
+    for _ in range(4):
+        actions = {agent: generator.integers(5, size=3) for agent in env.possible_agents}
+        seen, rewards, *_ = batch.step(actions)
+        one, given, *_ = env.step({agent: own[0] for agent, own in actions.items()})
+        for agent in one:
+            np.testing.assert_allclose(seen[agent][0], one[agent], atol=1e-6)
+        assert rewards[0] == pytest.approx(given["speaker_0"])
+
+
 def test_what_cannot_be_padded_is_refused():
-    class Of(MultiAgentEnv):
+    class Of:
+        num_envs = 1
+
         def __init__(self, seen, acted):
-            super().__init__()
-            self.possible_agents = list(acted)
             self.observation_spaces, self.action_spaces = seen, acted
 
     flat, box = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Box(0, 1, (2,))

@@ -126,3 +126,40 @@ def test_agents_with_a_mapping_of_their_own_are_left_to_rllib(train, tmp_path):
     loaded = reading.read(tmp_path, None, {}, trust=True)
     loaded.config.multi_agent(policy_mapping_fn=lambda agent, episode, **kwargs: agent)
     assert trained_policy(loaded, loaded.env.check(loaded.env_config)) is None
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("env", "settings"),
+    [
+        ("mpe-spread", {}),
+        ("mpe-speaker-listener", {"padded": True}),
+        ("mpe-speaker-listener", {"padded": True, "continuous_actions": True}),
+    ],
+)
+def test_agents_that_share_a_module_act_in_batches(train, tmp_path, env, settings):
+    config = {**FORMS["PPO"]["config"], "env_config": {"max_cycles": 4, **settings}}
+    form = {"run": "PPO", "env": env, "config": {**config, "policies": ["shared"]}}
+    algorithm, _ = train("shared", form)
+    algorithm.save_to_path(str(tmp_path))
+    loaded = reading.read(tmp_path, None, {}, trust=True)
+    one = loaded.env.check(loaded.env_config)
+    policy, batch = trained_policy(loaded, one), one.batched(3)
+    actions = policy.act(batch, batch.reset(seed=[5, 6, 7]))
+    module = algorithm.get_module("shared")
+    members = getattr(one, "agent_groups", {})
+    for row, seed in enumerate((5, 6, 7)):
+        observations, _ = one.reset(seed=seed)
+        for name, own in actions.items():
+            for index, agent in enumerate(members.get(name, (name,))):
+                asked = {"obs": torch.as_tensor(observations[agent])[None]}
+                with torch.no_grad():
+                    out = module.forward_inference(asked)["action_dist_inputs"][0].numpy()
+                space = one.action_spaces[agent]
+                if settings.get("continuous_actions"):
+                    expected = 0.5 + 0.5 * out[: space.shape[0]].clip(-1, 1)
+                    np.testing.assert_allclose(own[row], expected, atol=1e-6)
+                else:
+                    assert np.ravel(own[row])[index] == out.argmax()
+    metrics = evaluate(str(tmp_path), None, {}, 3, 1, trust=True)
+    assert metrics["mappo_return"].shape == (3,)

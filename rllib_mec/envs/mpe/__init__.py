@@ -10,8 +10,6 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ray.rllib.env.multi_agent_env import MultiAgentEnv
-
 from rllib_mec.envs.mpe.batched import BatchedSpeakerListener, BatchedSpread
 from rllib_mec.envs.one_of_batch import OneOfBatch
 from rllib_mec.envs.padded import Padded
@@ -33,18 +31,20 @@ def spread(env_config: Mapping[str, Any] | None = None) -> OneOfBatch:
     )
 
 
-def speaker_listener(env_config: Mapping[str, Any] | None = None) -> MultiAgentEnv:
+def speaker_listener(env_config: Mapping[str, Any] | None = None) -> OneOfBatch:
     """Returns ``mpe-speaker-listener``, as :func:`spread`.
 
-    With ``padded: true`` the two have equal spaces, for a policy that they share, and there are no
-    batches; see :class:`~rllib_mec.envs.padded.Padded`.
+    With ``padded: true`` the two have equal spaces, for a policy that they share; see
+    :class:`~rllib_mec.envs.padded.Padded`.
     """
     settings = dict(env_config or {})
     padded = settings.pop("padded", False)
     if not isinstance(padded, bool):
         raise InputError(f"padded = {padded!r}: expected true or false")
-    env = _environment(BatchedSpeakerListener, settings, _SETTINGS)
-    return Padded(env) if padded else env
+    plain = _environment(BatchedSpeakerListener, settings, _SETTINGS)
+    if not padded:
+        return plain
+    return OneOfBatch(lambda num_envs: Padded(plain.batched(num_envs)))
 
 
 def _environment(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
@@ -15,6 +16,7 @@ from ray.rllib.utils.spaces.space_utils import get_base_struct_from_space, unsqu
 from rllib_mec.experiment.checkpoints.reading import Checkpoint
 from rllib_mec.hmppo import HMPPOConfig
 from rllib_mec.hmppo.config import module_of_agent
+from rllib_mec.hmppo.groups import Members, ModuleOfMember
 from rllib_mec.hmppo.modules.deciding import Memories
 from rllib_mec.hmppo.modules.joint_policy import JointPolicy
 from rllib_mec.hmppo.sampling.activity import activity_of
@@ -64,17 +66,30 @@ class ModulesPolicy:
     """RLModules of RLlib's other algorithms that act deterministically, each agent for itself.
 
     Args:
-        modules: the module of each agent.
+        modules: the module of each agent. groups: ``agent_groups`` of the environment.
     """
 
-    def __init__(self, modules: Mapping[str, RLModule]) -> None:
+    def __init__(self, modules: Mapping[str, RLModule], groups: Members | None = None) -> None:
         self.modules = modules
+        self._groups = groups or {}
 
     def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            agent: self._action(self.modules[agent], observation, env.action_spaces[agent])
-            for agent, observation in observations.items()
+            name: self._of_group(self._groups[name], observation, env)
+            if name in self._groups
+            else self._action(self.modules[name], observation, env.action_spaces[name])
+            for name, observation in observations.items()
         }
+
+    def _of_group(self, members: Sequence[str], observations: Any, env: BatchedEnv) -> Any:
+        """Actions of all members, (B, A), from their observations side by side, (B, A F)."""
+        own = np.split(observations, len(members), axis=1)
+        actions = [
+            self._action(self.modules[agent], observation, env.action_spaces[agent])
+            for agent, observation in zip(members, own, strict=True)
+        ]
+        rows = len(observations)
+        return np.concatenate([action.reshape(rows, -1) for action in actions], axis=1)
 
     @staticmethod
     def _action(module: RLModule, observation: Any, space: Any) -> Any:
@@ -113,11 +128,16 @@ def trained_policy(
     if seed is not None:
         return None
     modules = dict(config.get_multi_rl_module_spec(env=env, inference_only=True).build().items())
-    own_mapping = config.is_multi_agent and config.policy_mapping_fn is not module_of_agent
-    own_mapping |= bool(getattr(env, "agent_groups", None))  # batches of it have no single agents
-    if own_mapping or any(module.is_stateful() for module in modules.values()):
+    mapping = config.policy_mapping_fn
+    ours = mapping is module_of_agent or isinstance(mapping, ModuleOfMember)
+    if config.is_multi_agent and not ours:
+        return None
+    if any(module.is_stateful() for module in modules.values()):
         return None
     checkpoint.load_weights(modules)
-    if not config.is_multi_agent:
-        modules = dict.fromkeys(env.batched(1).action_spaces, modules[DEFAULT_MODULE_ID])
-    return ModulesPolicy(modules)
+    agents = env.batched(1).action_spaces
+    if config.is_multi_agent:
+        of_agents = {agent: modules[mapping(agent)] for agent in agents}
+    else:
+        of_agents = dict.fromkeys(agents, modules[DEFAULT_MODULE_ID])
+    return ModulesPolicy(of_agents, getattr(env, "agent_groups", None))
