@@ -66,26 +66,33 @@ class ModulesPolicy:
     """RLModules of RLlib's other algorithms that act deterministically, each agent for itself.
 
     Args:
-        modules: the module of each agent. groups: ``agent_groups`` of the environment.
+        modules: the module of each agent. spaces: the action space of each.
+        groups: ``agent_groups`` of the environment.
     """
 
-    def __init__(self, modules: Mapping[str, RLModule], groups: Members | None = None) -> None:
+    def __init__(
+        self,
+        modules: Mapping[str, RLModule],
+        spaces: Mapping[str, Any],
+        groups: Members | None = None,
+    ) -> None:
         self.modules = modules
+        self._spaces = spaces
         self._groups = groups or {}
 
     def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            name: self._of_group(self._groups[name], observation, env)
+            name: self._of_group(self._groups[name], observation)
             if name in self._groups
-            else self._action(self.modules[name], observation, env.action_spaces[name])
+            else self._action(self.modules[name], observation, self._spaces[name])
             for name, observation in observations.items()
         }
 
-    def _of_group(self, members: Sequence[str], observations: Any, env: BatchedEnv) -> Any:
+    def _of_group(self, members: Sequence[str], observations: Any) -> Any:
         """Actions of all members, (B, A), from their observations side by side, (B, A F)."""
         own = np.split(observations, len(members), axis=1)
         actions = [
-            self._action(self.modules[agent], observation, env.action_spaces[agent])
+            self._action(self.modules[agent], observation, self._spaces[agent])
             for agent, observation in zip(members, own, strict=True)
         ]
         rows = len(observations)
@@ -135,9 +142,9 @@ def trained_policy(
     if any(module.is_stateful() for module in modules.values()):
         return None
     checkpoint.load_weights(modules)
-    agents = env.batched(1).action_spaces
-    if config.is_multi_agent:
-        of_agents = {agent: modules[mapping(agent)] for agent in agents}
-    else:
-        of_agents = dict.fromkeys(agents, modules[DEFAULT_MODULE_ID])
-    return ModulesPolicy(of_agents, getattr(env, "agent_groups", None))
+    if not config.is_multi_agent:
+        spaces = env.batched(1).action_spaces
+        return ModulesPolicy(dict.fromkeys(spaces, modules[DEFAULT_MODULE_ID]), spaces)
+    spaces = env.action_spaces
+    of_agents = {agent: modules[mapping(agent)] for agent in spaces}
+    return ModulesPolicy(of_agents, spaces, getattr(env, "agent_groups", None))
