@@ -104,7 +104,7 @@ def test_evaluate_passes_its_arguments_on(rllib, tmp_path, monkeypatch):
     import types
 
     given = []
-    module = types.ModuleType("rllib_mec.experiment.evaluate")
+    module = types.ModuleType("rllib_mec.experiment.evaluate_command")
     module.evaluate_command = lambda *arguments: given.append(arguments)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     out = tmp_path / "r.json"
