@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
 
 from rllib_mec.cli_options import verbose_option
+from rllib_mec.errors import InputError
 
 
 @click.command()
@@ -25,10 +27,14 @@ from rllib_mec.cli_options import verbose_option
     type=click.FloatRange(min=0, min_open=True),
     default=500.0,
     show_default=True,
-    help="Most requests per second.",
+    help="Most requests per second, of all clients together.",
 )
 @click.option(
-    "--max-body", type=click.IntRange(min=1), default=1_048_576, show_default=True, help="Bytes."
+    "--max-body",
+    type=click.IntRange(min=1),
+    default=1_048_576,
+    show_default=True,
+    help="Most bytes of a state; a UE takes up to 300.",
 )
 @click.option("--address", help="A running Ray, for example auto or ray-head:6379.")
 @verbose_option
@@ -47,6 +53,8 @@ def serve(
     from rllib_mec.experiment.logs import quieten
     from rllib_mec.orchestrator.libraries import require
 
+    if not math.isfinite(rate):
+        raise InputError(f"--rate {rate}: expected a number > 0")
     require("rllib serve", "fastapi", "starlette", "uvicorn", extra="serve")
     quieten(verbose)
     from rllib_mec.experiment.run import Options

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,20 @@ def _note_lines(node: yaml.Node, path: KeyPath, source: Source) -> None:
             _note_lines(value, child, source)
 
 
+def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns a JSON object, for ``object_pairs_hook``.
+
+    Raises:
+        ValueError: a name comes twice, of which the first would be lost.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twin = next(name for name, count in counts.items() if count > 1)
+        raise ValueError(f"{twin[:60]!r} comes twice in one object")
+    return found
+
+
 def read_json(text: str, flag: str) -> dict[str, Any]:
     """Reads the JSON object that was given to the command-line option ``flag``.
 
@@ -117,11 +132,13 @@ def read_json(text: str, flag: str) -> dict[str, Any]:
         InputError: not a JSON object.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=without_twins)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{flag} {text!r}: not JSON: {error.msg} at character {error.pos + 1}"
         ) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{flag} {text[:60]!r}: {error}") from None
     if not isinstance(value, dict):
         raise InputError(f'{flag} {text!r}: expected a JSON object, such as {{"lr": 0.001}}')
     return value

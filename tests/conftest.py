@@ -10,6 +10,9 @@ import pytest
 # Before torch is imported, and for all that is started here: threads of networks this small mostly
 # wait for each other, and beside other busy processes that takes ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray's workers otherwise let all other processes go first, the tests of the other process among
+# them, and are what most tests wait for.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 def pytest_itemcollected(item):

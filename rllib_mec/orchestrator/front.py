@@ -8,9 +8,11 @@
 | GET /metrics   | counts and latencies, for Prometheus                                    |
 
 Whatever cannot be answered gets a status of 4xx and ``{"error": {"status": …, "message": …}}``:
-400 not JSON, 401 no token, 404 and 405 no such path or method, 408 too slow, 411 to 415 a body that
-cannot be taken, 422 no valid state (the message names the field, the UE and what was expected),
-429 too many requests (``Retry-After`` says when to come again).
+400 not JSON, 401 no token, 404 and 405 no such path or method, 408 too slow, 413 and 415 a body
+that cannot be taken, 422 no valid state (the message names the field, the UE and what was
+expected), 429 too many requests (``Retry-After`` says when to come again). What is no HTTP never
+comes here: the server refuses it with a 400 of its own. Should a decision fail, that is a 500,
+logged and counted.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -28,9 +32,18 @@ from typing import Any
 from rllib_mec.errors import InputError
 from rllib_mec.orchestrator.metrics import Metrics
 from rllib_mec.orchestrator.orchestrator import Orchestrator
+from rllib_mec.source import without_twins
 
 METHODS = {"/decide": "POST", "/schema": "GET", "/health": "GET", "/metrics": "GET"}
 JSON = "application/json"
+
+_LARGE = 65_536
+"""Bytes of a body that takes so long to check that others should not wait for it."""
+
+_MOST_SECONDS = 3600
+"""After which to come again."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Limits:
     """What is taken.
 
     max_body: bytes of a request. rate: requests per second, of all clients together. body_s:
-    seconds for a body to come. in_flight: decisions that are waited for at a time.
+    seconds for a body to come. in_flight: states that are read or decided at a time.
     """
 
     max_body: int = 1_048_576
@@ -111,9 +124,11 @@ class Front:
         try:
             found = await self._answer(method, path, headers, body)
         except RefusedError as refused:
-            error = {"status": int(refused.status), "message": refused.message}
-            text = json.dumps({"error": error}).encode()
-            found = Answer(int(refused.status), text, refused.headers)
+            found = _error(refused)
+        except Exception:  # it must be seen by whoever watches, and must not end the process
+            _log.exception("%s %s failed", method, path)
+            failed = "the decision failed: the server's log says why"
+            found = _error(RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, failed))
         self.metrics.requests[path if path in METHODS else "other", found.status] += 1
         return found
 
@@ -150,24 +165,30 @@ class Front:
             )
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding: expected none")
-        data = await self._body(headers, body)
-        began = self._clock()
-        try:
-            state = self._orchestrator.check(_parsed(data))
-        except InputError as error:
-            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
         if self._waiting >= self._limits.in_flight:
             raise RefusedError(
                 HTTPStatus.TOO_MANY_REQUESTS, "too many requests at a time", Retry_After="1"
             )
         self._waiting += 1
         try:
+            data = await self._body(headers, body)
+            began = self._clock()
+            if len(data) > _LARGE:
+                state = await asyncio.to_thread(self._checked, data)
+            else:
+                state = self._checked(data)
             decision = await self._decide(state)
         finally:
             self._waiting -= 1
         self.metrics.latency.add(self._clock() - began)
         self.metrics.ues += len(decision["ues"])
         return Answer(200, json.dumps(decision).encode())
+
+    def _checked(self, data: bytes) -> dict[str, Any]:
+        try:
+            return self._orchestrator.check(_parsed(data))
+        except InputError as error:
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 
     def _check_token(self, headers: Mapping[str, str]) -> None:
         if self._token is None:
@@ -188,11 +209,11 @@ class Front:
         self._allowance = min(self._allowance + (now - self._counted) * rate, self._burst)
         self._counted = now
         if self._allowance < 1:
-            seconds = (1 - self._allowance) / rate
+            seconds = min((1 - self._allowance) / rate, _MOST_SECONDS)
             raise RefusedError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 f"more than {rate:g} requests per second",
-                Retry_After=str(max(1, round(seconds))),
+                Retry_After=str(max(1, math.ceil(seconds))),
             )
         self._allowance -= 1
 
@@ -202,7 +223,11 @@ class Front:
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body of more than {most:,} bytes"
         )
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length[:20]) > most:
+        if not (length.isascii() and length.isdecimal()):
+            raise RefusedError(
+                HTTPStatus.BAD_REQUEST, f"Content-Length: {length[:60]!r}: expected a whole number"
+            )
+        if int(length[:20]) > most:
             raise too_large
 
         async def read() -> bytes:
@@ -222,15 +247,12 @@ class Front:
             ) from None
 
 
-def _parsed(data: bytes) -> Any:
-    def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twin = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"{twin[:60]!r} comes twice in one object")
-        return found
+def _error(refused: RefusedError) -> Answer:
+    error = {"status": int(refused.status), "message": refused.message}
+    return Answer(int(refused.status), json.dumps({"error": error}).encode(), refused.headers)
 
+
+def _parsed(data: bytes) -> Any:
     try:
         return json.loads(data, object_pairs_hook=without_twins)
     except (ValueError, RecursionError) as error:

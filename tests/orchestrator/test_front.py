@@ -15,6 +15,7 @@ from rllib_mec.experiment.export.write import About, write_policy
 from rllib_mec.orchestrator import Orchestrator
 from rllib_mec.orchestrator.front import Front, Limits, digest
 from rllib_mec.orchestrator.mec import states_of_mec
+from rllib_mec.source import without_twins
 
 FIELD = {"scenario": "field", "num_ues": 3}
 JSON = {"content-type": "application/json"}
@@ -186,6 +187,47 @@ def test_a_body_that_is_too_large(orchestrator, state):
     assert error_of(ask(front, "POST", "/decide", b"", JSON | {"content-length": "2001"}))[0] == 413
 
 
+def test_a_length_that_is_none(orchestrator):
+    for length in ("-1", "ten", "\u0663"):
+        answer = ask(
+            front_of(orchestrator), "POST", "/decide", b"{}", JSON | {"content-length": length}
+        )
+        assert error_of(answer)[0] == 400
+
+
+def test_many_names_of_which_one_comes_twice_take_no_longer(orchestrator):
+    """Looking for it is linear: names are compared by their hashes, not each with each."""
+
+    class Counted(str):
+        compared = 0
+
+        def __eq__(self, other):
+            Counted.compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    names = [Counted(f"{index:x}") for index in range(2000)]
+    with pytest.raises(ValueError, match="'0' comes twice in one object"):
+        without_twins([(name, 0) for name in [*names, Counted("0")]])
+    assert Counted.compared < 10 * len(names)
+    body = ("{" + ",".join(f'"{index:x}":0' for index in range(40_000)) + ',"0":1}').encode()
+    answer = ask(front_of(orchestrator), "POST", "/decide", body)
+    assert error_of(answer) == (400, "the body is not JSON: '0' comes twice in one object")
+
+
+def test_a_decision_that_fails_is_counted_and_told(orchestrator, state, caplog):
+    async def failing(checked):
+        raise RuntimeError("no weights")
+
+    front = front_of(orchestrator, decide=failing)
+    status, message = error_of(ask(front, "POST", "/decide", state))
+    assert (status, message) == (500, "the decision failed: the server's log says why")
+    assert "no weights" in caplog.text
+    lines = ask(front, "GET", "/metrics").body.decode().splitlines()
+    assert 'rllib_requests_total{path="/decide",status="500"} 1' in lines
+
+
 def test_a_body_that_does_not_come(orchestrator):
     front = front_of(orchestrator, body_s=0.01)
 
@@ -225,6 +267,18 @@ def test_the_rate_is_limited(orchestrator):
     assert [ask(front, "GET", "/schema").status for _ in range(5)] == [200] * 4 + [429]
     # Health is asked for by whoever watches over it, and must not fall to the crowd.
     assert ask(front, "GET", "/health").status == 200
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(0.4, "3"), (1e-310, "3600")])
+def test_who_comes_again_when_told_to_is_answered(orchestrator, rate, seconds):
+    clock = Clock()
+    front = front_of(orchestrator, rate=rate, clock=clock)
+    assert ask(front, "GET", "/schema").status == 200
+    answer = ask(front, "GET", "/schema")
+    assert answer.headers == {"Retry-After": seconds}
+    if rate > 0.1:
+        clock.now += float(seconds)
+        assert ask(front, "GET", "/schema").status == 200
 
 
 def test_who_has_no_token_takes_nothing_from_the_rate(orchestrator):

@@ -19,8 +19,10 @@ import pytest
 from random_policies import policy_of
 
 from rllib_mec.envs import BatchedMECEnv
+from rllib_mec.errors import InputError
 from rllib_mec.experiment.environments import scenario
 from rllib_mec.experiment.export.write import About, write_policy
+from rllib_mec.experiment.serving.command import read_token
 from rllib_mec.orchestrator import Orchestrator
 from rllib_mec.orchestrator.front import Limits
 from rllib_mec.orchestrator.mec import states_of_mec
@@ -58,7 +60,8 @@ class Server:
 
     def __init__(self, *arguments):
         command = [sys.executable, "-m", "rllib_mec.cli", "serve", *map(str, arguments)]
-        env = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+        left_out = ("RAY_ADDRESS", "RAY_worker_niceness")
+        env = {key: value for key, value in os.environ.items() if key not in left_out}
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
         )
@@ -225,6 +228,9 @@ def test_bad_arguments_are_one_line(rllib, directory, tmp_path, monkeypatch):
             ((directory, "--token-file", tmp_path / "empty"), "empty: expected a line"),
             ((directory, "--token-file", tmp_path / "two"), "two: expected a line"),
             ((directory, "--rate", 0), "--rate"),
+            ((directory, "--rate", "nan"), "--rate nan: expected a number > 0"),
+            ((directory, "--rate", "inf"), "--rate inf: expected a number > 0"),
+            ((directory, "--address", "auto", "--port", 0), "--port 0: expected a number with"),
             ((directory, "--address", "127.0.0.1:1"), "no Ray at 127.0.0.1:1"),
         ]
         for arguments, expected in cases:
@@ -232,6 +238,20 @@ def test_bad_arguments_are_one_line(rllib, directory, tmp_path, monkeypatch):
             assert (status, output) == (2, ""), arguments
             assert expected in errors
             assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("given", ["secret\n", "secret\r\n", " secret"])
+def test_a_token_of_the_environment_is_read_as_one_of_a_file(monkeypatch, tmp_path, given):
+    monkeypatch.setenv("RLLIB_SERVE_TOKEN", given)
+    (tmp_path / "token").write_text(given)
+    assert read_token(None) == read_token(tmp_path / "token") == "secret"
+
+
+@pytest.mark.parametrize("given", ["", "  ", "two words", "na\u00efve"])
+def test_what_is_no_token_is_refused_from_the_environment_too(monkeypatch, given):
+    monkeypatch.setenv("RLLIB_SERVE_TOKEN", given)
+    with pytest.raises(InputError, match="RLLIB_SERVE_TOKEN: expected a line of letters"):
+        read_token(None)
 
 
 def test_missing_libraries_are_one_line(rllib, directory, monkeypatch):

@@ -30,17 +30,22 @@ def read_token(file: Path | None) -> str | None:
     """Returns the token that clients have to send, from a file or the environment; None for none.
 
     Raises:
-        InputError: the file cannot be read, or holds nothing.
+        InputError: the file cannot be read, or there is no token in what is given.
     """
-    if file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"--token-file {file}: {reason}") from None
+    if file is not None:
+        place = f"--token-file {file}"
+        try:
+            given = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{place}: {reason}") from None
+    elif TOKEN_VARIABLE in os.environ:
+        place, given = TOKEN_VARIABLE, os.environ[TOKEN_VARIABLE]
+    else:
+        return None
+    token = given.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise InputError(f"--token-file {file}: expected a line of letters, digits and signs")
+        raise InputError(f"{place}: expected a line of letters, digits and signs")
     return token
 
 
@@ -62,6 +67,8 @@ def serve_command(
             f"--host {host}: expected a token with it (--token-file or {TOKEN_VARIABLE}): whoever "
             "reaches the port could ask"
         )
+    if options.on_cluster and not port:
+        raise InputError("--port 0: expected a number with --address, as nobody here would know it")
     spec = Orchestrator(directory).policy.spec
     files = {name: (directory / name).read_bytes() for name in (*spec.files, "spec.json")}
     if not options.on_cluster:
@@ -93,8 +100,9 @@ def serve_command(
                 reason = str(error).strip().splitlines()[-1]
                 raise InputError(f"Ray Serve cannot serve {directory}: {reason}") from error
             asked = "with the token" if token else "without a token"
+            shown = f"[{host}]" if ":" in host else host
             print(
-                f"serving {directory} at http://{host}:{port} {asked}: POST /decide, GET /schema, "
+                f"serving {directory} at http://{shown}:{port} {asked}: POST /decide, GET /schema, "
                 "/metrics, /health; Ctrl-C ends it",
                 flush=True,
             )

@@ -42,7 +42,7 @@ class Served:
         """Answers a request of ASGI."""
         request = Request(scope, receive)
         answer = await self._front.answer(
-            request.method, request.url.path, request.headers, request.stream()
+            request.method, scope["path"], request.headers, request.stream()
         )
         response = Response(answer.body, answer.status, answer.headers, answer.media_type)
         await response(scope, receive, send)
