@@ -35,7 +35,7 @@ from rllib_mec.source import KeyPath
 _CONSTRUCTOR = Algorithm.CLASS_AND_CTOR_ARGS_FILE_NAME
 _MODULES = (COMPONENT_LEARNER_GROUP, COMPONENT_LEARNER, COMPONENT_RL_MODULE)
 
-_DOTTED = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_]\w*)+")
+_DOTTED = re.compile(r"[A-Za-z_]\w*([.:][A-Za-z_][\w/-]*)+")
 """Texts that may be the name of a module, a class or a function."""
 
 

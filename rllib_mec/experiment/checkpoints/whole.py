@@ -7,6 +7,7 @@ Object stores know no renaming; there the manifest comes last, without which a c
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -56,9 +57,11 @@ def copy_whole(source: Path, target: Path) -> None:
         OSError: it could not be written; nothing of it stays behind.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{target.name}.*"):  # by one that was killed in here
-        shutil.rmtree(left, ignore_errors=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    left_behind = re.compile(rf"\.{re.escape(target.name)}\.\d+\.partial")
+    for path in target.parent.iterdir():  # what one that was killed in here has left
+        if left_behind.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
     aside.mkdir()
     try:
         for path in sorted(source.rglob("*")):

@@ -16,7 +16,9 @@ from rllib_mec.orchestrator.spec import PLAIN, read_spec
 from rllib_mec.registry import ALGORITHMS
 
 _OF_TRACES = ("trace", "replay", "replay_block")
-"""Of an env_config, what says where episodes come from, which is nothing to a policy."""
+"""Of an env_config of mec, what says where episodes come from, which is nothing to a policy."""
+
+_WITH_TRACES = ("mec", "mec-case-decision")
 
 
 def export_command(
@@ -52,7 +54,7 @@ def export_command(
     found = environments.without_files(loaded.env.name, loaded.env_config)
     environment = {
         "name": loaded.env.name,
-        "config": {key: value for key, value in found.items() if key not in _OF_TRACES},
+        "config": {key: found[key] for key in found if key not in _of_traces(loaded.env.name)},
     }
     trained = None if loaded.trusted else dict(manifest.read(checkpoint).progress)
     difference = write_policy(policy.module, About(run, environment, simulated, trained), out)
@@ -63,8 +65,12 @@ def _traces_in(checkpoint: Path, trust: bool) -> list[str]:
     """What the env_config of a checkpoint says of a trace, which may be there no more."""
     if not (checkpoint / manifest.MANIFEST).is_file():
         return []
-    config = reading.experiment_of(checkpoint, trust)["config"]
-    return [key for key in _OF_TRACES if key in (config.get("env_config") or {})]
+    form = reading.experiment_of(checkpoint, trust)
+    return [k for k in _of_traces(form["env"]) if k in (form["config"].get("env_config") or {})]
+
+
+def _of_traces(env: str) -> tuple[str, ...]:
+    return _OF_TRACES if env in _WITH_TRACES else ()
 
 
 def _algorithm(config: Any) -> str:

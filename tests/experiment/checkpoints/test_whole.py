@@ -115,6 +115,18 @@ whole.copy_whole(Path({str(checkpoint)!r}), Path({str(target)!r}))
     assert [path.name for path in target.parent.iterdir()] == ["checkpoint_000000"]
 
 
+def test_what_others_keep_beside_it_stays(checkpoint, tmp_path):
+    for name in (".policy.backup", ".policy.d", ".policy.3", ".policy.7.partial.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("theirs")
+    (tmp_path / ".policy.7.partial").mkdir()
+    whole.copy_whole(checkpoint, tmp_path / "policy")
+    assert (tmp_path / ".policy.backup" / "file").read_text() == "theirs"
+    assert {path.name for path in tmp_path.glob(".policy*")} == {
+        *(".policy.backup", ".policy.d", ".policy.3", ".policy.7.partial.old")
+    }
+
+
 def bucket(tmp_path):
     """An object store, as far as Tune can tell."""
     (tmp_path / "bucket").mkdir(exist_ok=True)
