@@ -1,11 +1,13 @@
 """Scores a checkpoint, a baseline or a bound.
 
-Episodes come from random streams of their own, which no training uses; episode k of a seed is
-the same for every target, so that targets can be compared episode by episode.
+Episodes come from random streams of their own, which no training uses. Of environments in batches,
+episode k of a seed is the same for every target, so that targets can be compared episode by
+episode; RLlib's own runner, which plays the others, draws episodes of its own.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,7 @@ def evaluate(
         environment = environments.resolve(env)
         return _evaluate_named(target, environment, env_config, episodes, seed, record, watch)
     path = Path(target)
-    if not path.exists():
+    if not os.path.exists(target):  # which no name is too long for
         if "/" in target or path.suffix:
             raise InputError(f"{target}: there is no such checkpoint")
         raise unknown_name("checkpoint or baseline", target, [*NAMES, *BOUNDS])

@@ -37,10 +37,12 @@ def evaluate_command(
     Raises:
         InputError: no such target or environment, or they do not fit each other.
     """
-    if seed < 0:
-        raise InputError(f"--seed {seed}: expected a whole number >= 0")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed}: expected a whole number in [0, 2^63)")
     if out is not None and not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no directory {out.parent}")
+    if out is not None and out.is_dir():
+        raise InputError(f"--out {out}: expected a file, this is a directory")
     record: list[Episode] | None = None
     if trace_out is not None:
         check_new(trace_out)
@@ -48,8 +50,12 @@ def evaluate_command(
     metrics = evaluate(target, env, env_config, episodes, seed, trust, explore, record)
     summary = {name: summarise(values) for name, values in metrics.items()}
     # Files first: whoever reads the table may close the pipe.
+    unwritten: InputError | None = None
     if out is not None:
-        write(out, metrics, {"episodes": episodes, "seed": seed, "metrics": summary})
+        try:
+            write(out, metrics, {"episodes": episodes, "seed": seed, "metrics": summary})
+        except OSError as error:  # the table is not lost with it
+            unwritten = InputError(f"--out {out}: {error.strerror or error}")
     if trace_out is not None and record is not None:
         origin = {"target": target, "episodes": episodes, "seed": seed}
         write_trace(trace_out, record, origin)
@@ -58,6 +64,8 @@ def evaluate_command(
         mean = "-" if row["mean"] is None else f"{row['mean']:.6g}"
         interval = "" if row["ci95"] is None else "  95 % CI [{:.6g}, {:.6g}]".format(*row["ci95"])
         click.echo(f"{name:<{width}}  {mean}{interval}")
+    if unwritten is not None:
+        raise unwritten
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rllib_mec.envs.fedpeat.agents import FedPEATAgents
-from rllib_mec.orchestrator.fields import FLAG, Field
+from rllib_mec.orchestrator.fields import FLAG, ROUNDING, Field
 from rllib_mec.orchestrator.system import Quantities, choice_field, db, gain_field, linear
 from rllib_mec.system.fedpeat import Federation, FedPEATScenario, Situation
 from rllib_mec.system.fedpeat.episode import most_retention
@@ -66,7 +66,8 @@ class FedPEATSystem:
         selected = decided.selected
         retention = emulator_for(scenario, decided.retention, now.most_retention)
         share = bandwidth_shares(scenario, selected, decided.bandwidth)
-        exchanged = selected & (retention != now.cached)
+        held = np.isclose(retention, now.cached, rtol=ROUNDING, atol=0.0)
+        exchanged = selected & ~held
         download = exchanged * retention * scenario.model_size_gb
         used = {"retention": retention, "uplink_share": share, "power_w": decided.power_w}
         return [

@@ -15,6 +15,9 @@ from rllib_mec.errors import InputError, unknown_name
 
 NUMBER, WHOLE, FLAG = "number", "whole", "flag"
 
+ROUNDING = 1e-6
+"""How far apart two numbers may be, of their size, and still be the same: devices keep float32."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Field:
@@ -65,17 +68,17 @@ class Field:
                 number = float(value)
             except OverflowError:  # a whole number of hundreds of digits
                 number = math.inf
+            if self.nothing and number == 0:
+                return 0.0
             if self._is_in_range(number):
-                return number
+                return min(max(number, self.low), self.high)
         raise InputError(f"{place} = {shortened(value)}: expected {self.expected}")
 
     def _is_in_range(self, number: float) -> bool:
-        if self.nothing and number == 0:
-            return True
         if not math.isfinite(number) or (self.kind == WHOLE and number != round(number)):
             return False
-        # What was computed from the ends of the range may be off by a rounding error.
-        slack = 1e-9 * max(abs(self.low), abs(self.high)) if math.isfinite(self.high) else 1e-9
+        # At the ends of the range a number may be off by what float32 leaves of it.
+        slack = ROUNDING * max(abs(end) for end in (self.low, self.high) if math.isfinite(end))
         return self.low - slack <= number <= self.high + slack
 
     def schema(self) -> dict[str, Any]:
@@ -120,7 +123,8 @@ def read_ues(
         for name in given:
             if name not in known:
                 raise InputError(f"{place}: {unknown_name('field', str(name)[:60], known)}")
-        idle = active is not None and given.get(active) is False
+        flag = None if active is None else given.get(active)
+        idle = isinstance(flag, (bool, np.bool_)) and not flag
         for index, field in enumerate(fields):
             if idle and field.idle is not None and given.get(field.name) is None:
                 values[index, ue] = field.idle
@@ -133,5 +137,8 @@ def read_ues(
 
 def shortened(value: Any) -> str:
     """Returns a value for an error message, which must not be as long as what was given."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -10,11 +10,12 @@ import numpy as np
 
 from rllib_mec.envs.agents import Agents
 from rllib_mec.envs.agents import Orchestrator as OneAgent
-from rllib_mec.orchestrator.fields import FLAG, WHOLE, Field
+from rllib_mec.orchestrator.fields import FLAG, ROUNDING, WHOLE, Field
 from rllib_mec.orchestrator.system import Quantities, choice_field, db, gain_field, linear
 from rllib_mec.system import Scenario, Simulator
+from rllib_mec.system.compute import local_energy, training_work
 from rllib_mec.system.emulator import most_retention, new_layers, read_retention
-from rllib_mec.system.radio import path_gain
+from rllib_mec.system.radio import Bools, Floats, path_gain
 from rllib_mec.system.step import Situation
 from rllib_mec.system.tasks import Devices, Tasks
 
@@ -30,7 +31,8 @@ class MEC:
         **choice_field(
             "train",
             "-",
-            "where to train: local or server; null: the UE has no task",
+            "where to train: local or server (there, too, whom its battery would not last); null: "
+            "the UE has no task",
             "string",
         ),
         **choice_field("retention", "-", "share of the layers to train on locally", "number"),
@@ -71,6 +73,8 @@ class MECSystem:
         cached, devices = situation.cached, situation.devices
         server, retention, keep = self._agents.read(actions, len(cached))
         chosen = read_retention(self.scenario, retention, keep, cached, devices.most_retention)
+        server = server | self._forced(situation, chosen)
+        cached = np.where(np.isclose(cached, chosen, rtol=ROUNDING, atol=0.0), chosen, cached)
         switch, share = new_layers(self.scenario, chosen, cached)
         active = situation.tasks.active
         local = ~server if active is None else ~server & active
@@ -87,6 +91,14 @@ class MECSystem:
             ]
             for b in range(len(cached))
         ]
+
+    def _forced(self, situation: Situation, retention: Floats) -> Bools:
+        """Which UEs the system sends to the server: their batteries would not last."""
+        energy, compute = self.scenario.energy, self.scenario.compute
+        tokens, battery = situation.tasks.tokens, situation.battery_kj
+        if energy is None or compute is None or tokens is None or battery is None:
+            return np.zeros(retention.shape, bool)
+        return local_energy(energy, retention, training_work(compute, tokens)) > battery
 
     def _situation(self, quantities: Quantities) -> Situation:
         """The quantities as the system has them; NaN for what no agent sees."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rllib_mec.errors import InputError
+from rllib_mec.errors import InputError, unknown_name
 from rllib_mec.orchestrator.libraries import require
 from rllib_mec.orchestrator.spec import ENTITIES, MEMBERS, PLAIN, ActorSpec, Leaf, read_spec
 
@@ -50,6 +50,7 @@ class ExportedPolicy:
             except Exception as error:  # ONNX Runtime's own kinds, which share no base
                 reason = " ".join(str(error).split())
                 raise InputError(f"{directory / actor.file}: cannot be run: {reason}") from None
+            _check_fits(actor, self._sessions[actor.agent], directory / actor.file)
 
     def initial_memories(self, num_envs: int) -> Memories:
         """Returns what those who remember know before B episodes begin, (B, memory) each."""
@@ -79,17 +80,28 @@ class ExportedPolicy:
             actions as such environments take them, (B, …) for each leaf of an action space.
 
         Raises:
-            InputError: an agent's observation is missing or of the wrong shape.
+            InputError: an agent's observation is missing, not finite or of the wrong shape.
         """
         actions: dict[str, Any] = {}
+        rows: dict[str, int] = {}
         codes: dict[str, Floats32] = {}
         for actor in self.spec.actors:
             own = self._observation(actor, observations)
+            rows[actor.agent] = len(own)
+            if len(set(rows.values())) > 1:
+                raise InputError(f"observations of {rows} rows: expected as many of each agent")
             sees = actor.sees if slots is None else slots.get(actor.agent, {})
             if sees:
                 own = own.copy()
                 for other, positions in sees.items():
-                    own[:, list(positions)] = codes[other]
+                    at = list(positions)
+                    if codes[other].shape[1] != len(at) or max(at) >= own.shape[1]:
+                        raise InputError(
+                            f"observations of {actor.agent} have {own.shape[1]} numbers, with "
+                            f"{len(at)} slots for {codes[other].shape[1]} of {other}'s action: "
+                            "with another number of entities, expected slots that fit"
+                        )
+                    own[:, at] = codes[other]
             results = self._run(actor, own, memories)
             actions[actor.agent] = _structured(actor, results, len(own))
             if all(leaf.code is not None for leaf in actor.leaves):
@@ -102,8 +114,14 @@ class ExportedPolicy:
 
         Args:
             memories: see :meth:`decide`.
+
+        Raises:
+            InputError: see :meth:`decide`; or there is no such agent.
         """
-        actor = next(actor for actor in self.spec.actors if actor.agent == agent)
+        actors = {actor.agent: actor for actor in self.spec.actors}
+        if agent not in actors:
+            raise unknown_name("agent", agent, actors)
+        actor = actors[agent]
         own = self._observation(actor, {agent: observations})
         return _structured(actor, self._run(actor, own, memories), len(own))
 
@@ -111,7 +129,16 @@ class ExportedPolicy:
         """The agent's flat observations, (B, …)."""
         if actor.agent not in observations:
             raise InputError(f"observations of {sorted(observations)}: expected {actor.agent}'s")
-        own = np.asarray(observations[actor.agent], np.float32)
+        try:
+            own = np.asarray(observations[actor.agent], np.float32)
+        except (TypeError, ValueError):
+            raise InputError(f"observations of {actor.agent}: expected numbers") from None
+        if own.ndim < 2 or not len(own):
+            raise InputError(
+                f"observations of {actor.agent} have shape {own.shape}: expected (B, ...)"
+            )
+        if not np.isfinite(own).all():
+            raise InputError(f"observations of {actor.agent} are not all finite")
         flat = own.reshape(len(own), -1)
         sets, rest = divmod(flat.shape[1], actor.inputs)
         if rest or not sets or (actor.form == PLAIN and sets > 1):
@@ -153,6 +180,21 @@ class ExportedPolicy:
                 f"{actor.memory}"
             )
         return own.reshape(rows, actor.memory)
+
+
+def _check_fits(actor: ActorSpec, session: Any, file: Path) -> None:
+    """Refuses a file of ONNX that is not what ``spec.json`` says of it.
+
+    Raises:
+        InputError: says so.
+    """
+    widths = {"observation": actor.inputs, **({"memory": actor.memory} if actor.memory else {})}
+    found = {given.name: given.shape[-1] for given in session.get_inputs()}
+    codes = {leaf.code for leaf in actor.leaves if leaf.code is not None}
+    memory = {"memory_after"} if actor.memory else set()
+    outputs = {leaf.action for leaf in actor.leaves} | codes | memory
+    if found != widths or not outputs <= {output.name for output in session.get_outputs()}:
+        raise InputError(f"{file}: takes {found}: expected {widths}, and {sorted(outputs)} from it")
 
 
 def _structured(actor: ActorSpec, results: Mapping[str, Any], num_envs: int) -> Any:

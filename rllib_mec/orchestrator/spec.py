@@ -133,6 +133,43 @@ def describe_file(path: Path) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
+def _check(spec: Spec) -> None:
+    """Refuses what JSON can hold and no policy has.
+
+    Raises:
+        ValueError: names it.
+    """
+    mappings = {"environment": spec.environment, "files": spec.files, "versions": spec.versions}
+    wrong = [name for name, value in mappings.items() if not isinstance(value, dict)]
+    if not wrong and not (
+        isinstance(spec.environment.get("name"), str)
+        and isinstance(spec.environment.get("config"), dict)
+    ):
+        wrong.append("environment")
+    if not isinstance(spec.scenario, dict | None):
+        wrong.append("scenario")
+    if spec.num_entities is not None and not _is_count(spec.num_entities):
+        wrong.append("num_entities")
+    wrong += [] if spec.actors else ["actors"]
+    for index, actor in enumerate(spec.actors):
+        kinds = {leaf.kind for leaf in actor.leaves}
+        right = {
+            "agent": isinstance(actor.agent, str),
+            "file": isinstance(actor.file, str),
+            "form": actor.form in (PLAIN, ENTITIES, MEMBERS),
+            "inputs": _is_count(actor.inputs),
+            "leaves": bool(kinds) and kinds <= {"binary", "categorical", "continuous"},
+            "memory": actor.memory == 0 or _is_count(actor.memory),
+        }
+        wrong += [f"actors[{index}].{name}" for name, is_right in right.items() if not is_right]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is none of a policy's")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def read_spec(directory: Path) -> Spec:
     """Reads ``spec.json`` and checks the files that it names.
 
@@ -147,16 +184,17 @@ def read_spec(directory: Path) -> Spec:
             raise InputError(f"{path}: format = {version!r}: expected {FORMAT}")
         actors = tuple(ActorSpec.of(actor) for actor in content.pop("actors"))
         spec = Spec(actors=actors, **content)
+        _check(spec)
     except FileNotFoundError:
         raise InputError(
             f"{directory}: expected a directory of rllib export, with {SPEC}"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: damaged: {error!r}") from None
     for name, expected in spec.files.items():
-        if Path(name).name != name:
+        if Path(name).name != name or "\0" in name:
             raise InputError(f"{path}: files name {name!r}: expected files beside it")
         try:
             found = describe_file(directory / name)

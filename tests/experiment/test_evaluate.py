@@ -276,6 +276,7 @@ def test_damaged_checkpoints_are_refused(checkpoints, tmp_path):
         ("hodl", "mec", {}, "unknown checkpoint or baseline 'hodl': did you mean 'hold'"),
         ("nowhere/checkpoint", None, {}, "nowhere/checkpoint: there is no such checkpoint"),
         ("hold", None, {}, "expected --env"),
+        ("x" * 5000, None, {}, "unknown checkpoint or baseline"),
         ("oracle", None, {}, "expected --env"),
         ("oracle", "CartPole-v1", {}, "expected a MultiAgentEnv"),
         ("oracle", "mec", {"turn_based": True}, "oracle knows the environment mec"),
@@ -293,3 +294,19 @@ def test_bad_input_is_refused(target, env, env_config, message):
 def test_a_file_that_cannot_be_written_is_refused_first(tmp_path):
     with pytest.raises(InputError, match="there is no directory"):
         evaluate_command("random", "mec", TINY, 10**9, 0, tmp_path / "missing" / "out.json")
+    (tmp_path / "out.json").mkdir()
+    with pytest.raises(InputError, match="expected a file, this is a directory"):
+        evaluate_command("random", "mec", TINY, 10**9, 0, tmp_path / "out.json")
+
+
+def test_the_table_is_not_lost_with_the_file(tmp_path, capsys):
+    (tmp_path / "out.json").symlink_to(tmp_path / "missing" / "out.json")
+    with pytest.raises(InputError, match=r"out.json: No such file"):
+        evaluate_command("random", "mec", TINY, 2, 0, tmp_path / "out.json")
+    assert "reward" in capsys.readouterr().out
+
+
+def test_seeds_are_those_that_torch_has():
+    for seed in (-1, 2**63):
+        with pytest.raises(InputError, match=f"--seed {seed}: expected a whole number in"):
+            evaluate_command("random", "mec", TINY, 2, seed, None)

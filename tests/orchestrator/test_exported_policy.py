@@ -309,6 +309,20 @@ def test_damaged_directories_are_one_line(tmp_path):
     refused("spec.json: damaged", lambda copy: (copy / "spec.json").write_text("{"))
     refused("format = 2: expected 1", with_spec(lambda spec: spec.update(format=2)))
     refused("spec.json: damaged", with_spec(lambda spec: spec["actors"][0].pop("form")))
+    for damaged in (
+        *({"environment": None}, {"environment": {}}, {"files": None}, {"files": 3}),
+        *({"actors": []}, {"scenario": 3}, {"num_entities": -1}, {"versions": []}),
+    ):
+        refused("spec.json: damaged", with_spec(lambda spec, to=damaged: spec.update(to)))
+    for damaged in (
+        *({"form": "triples"}, {"inputs": "x"}, {"leaves": []}, {"file": None}),
+        *({"agent": 3}, {"memory": -1}),
+    ):
+        refused(
+            "spec.json: damaged", with_spec(lambda spec, to=damaged: spec["actors"][0].update(to))
+        )
+    refused("spec.json: damaged", lambda copy: (copy / "spec.json").write_text("[" * 100_000))
+    refused("one.onnx: takes", with_spec(lambda spec: spec["actors"][0].update(inputs=8)))
     refused("files lack one.onnx", with_spec(lambda spec: spec["files"].pop("one.onnx")))
     refused(
         "expected files beside it",
@@ -326,3 +340,26 @@ def test_observations_are_checked(tmp_path):
         exported.decide({})
     with pytest.raises(InputError, match="observations of one have 8 numbers: expected 9"):
         exported.decide({"one": np.zeros((2, 8))})
+    for shape in ((), (9,), (0, 9)):
+        with pytest.raises(InputError, match=r"observations of one have shape .*: expected .B, "):
+            exported.decide({"one": np.zeros(shape)})
+    for ragged in ("text", [[1], [1, 2]]):
+        with pytest.raises(InputError, match="observations of one: expected numbers"):
+            exported.decide({"one": ragged})
+    with pytest.raises(InputError, match="observations of one are not all finite"):
+        exported.decide({"one": np.full((2, 9), np.nan)})
+    with pytest.raises(InputError, match="unknown agent 'onee': did you mean 'one'"):
+        exported.decide_alone("onee", np.zeros((2, 9)))
+
+
+def test_observations_are_as_many_of_each_agent(tmp_path):
+    directory = tmp_path / "exported"
+    policy = policy_of("HMPPO", "mec", {"num_ues": 3})
+    write_policy(policy, About("HMPPO", {"name": "mec", "config": {}}, None), directory)
+    exported = ExportedPolicy(directory)
+    spaces = policy.team.observation_spaces
+    rows = {agent: np.zeros((1, *space.shape)) for agent, space in spaces.items()}
+    assert exported.decide(rows)
+    last = list(rows)[-1]
+    with pytest.raises(InputError, match="expected as many of each agent"):
+        exported.decide({**rows, last: np.repeat(rows[last], 3, axis=0)})

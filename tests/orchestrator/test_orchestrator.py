@@ -126,19 +126,16 @@ def test_it_decides_in_mec_as_the_policy_does(tmp_path, case):
                     other["cached_retention"] = other["cached_retention"] or None
                     assert alike(one, other, 1e-12)
         actions = TeamPolicy(policy).act(env, observations)
-        server = env.agents.read(actions, ENVS)[0]
-        active, before = simulator.tasks.active, simulator.cached
+        active = simulator.tasks.active
+        before = simulator.cached, simulator.battery_kj
         decided = orchestrator.decide_all(states)
         jsonschema.validate(decided, {"type": "array", "items": schemas["decision"]})
         observations, _, _, done = env.step(actions)
-        # What the system made of the policy's actions; empty batteries change where one trains.
-        outcome = step_again(scenario, simulator, before, server, actions, env)
+        outcome = step_again(scenario, simulator, *before, actions, env)
         for b in range(ENVS):
             for ue, decision in enumerate(decided[b]["ues"]):
                 if active is not None and not active[b, ue]:
                     expected = {"train": None, "retention": None, "download_gb": 0.0}
-                elif server[b, ue]:
-                    expected = {"train": "server", "retention": None, "download_gb": 0.0}
                 else:
                     expected = outcome(b, ue)
                 kinds.add((decision["train"], decision["download_gb"] > 0))
@@ -146,19 +143,19 @@ def test_it_decides_in_mec_as_the_policy_does(tmp_path, case):
     assert {("server", False), ("local", True)} <= kinds
 
 
-def step_again(scenario, simulator, cached, server, actions, env):
-    """Returns what a UE that trains locally trains with and downloads, if batteries are full."""
-    situation = dataclasses.replace(simulator.situation, cached=cached)
-    battery = simulator.battery_kj
-    full = None if battery is None else np.full_like(battery, 1e9)
+def step_again(scenario, simulator, cached, battery, actions, env):
+    """Returns what each UE has done, where its battery was enough, as the system carried it out."""
+    tasks = simulator.episode.task(simulator.t - 1)
     situation = dataclasses.replace(
-        situation, tasks=simulator.episode.task(simulator.t - 1), battery_kj=full
+        simulator.situation, tasks=tasks, cached=cached, battery_kj=battery
     )
     from rllib_mec.system.step import step
 
     outcome = step(scenario, situation, *env.agents.read(actions, ENVS))
 
     def of(b, ue):
+        if outcome.server[b, ue]:
+            return {"train": "server", "retention": None, "download_gb": 0.0}
         retention = outcome.retention[b, ue]
         share = retention
         if scenario.emulator_download == "missing":
@@ -255,6 +252,66 @@ def test_states_of_unlike_sizes_are_decided_together(field):
     assert orchestrator.decide_all([]) == []
 
 
+@pytest.mark.parametrize(
+    ("env", "case"),
+    [("mec", MEC["field"]), ("mec", MEC["published"]), ("fedpeat", FEDPEAT["any emulator"])],
+    ids=["missing layers", "whole emulators", "fedpeat"],
+)
+def test_an_emulator_kept_in_float32_is_the_same_one(tmp_path, env, case):
+    """A device that keeps what was decided with less precision downloads nothing for it."""
+    algorithm, env_config, training = case
+    _, orchestrator = orchestrator_of(tmp_path, algorithm, env, env_config, training)
+    if env == "mec":
+        batch = BatchedMECEnv(env_config, 20)
+        batch.reset(0)
+        states = states_of_mec(batch.simulator)
+    else:
+        batch = BatchedFedPEATEnv(env_config, 20)
+        batch.reset(0)
+        states = states_of_fedpeat(batch.federation)
+
+    def kept(precision):
+        """What is decided once the UEs hold what was decided for them again and again."""
+        held = states
+        for _ in range(6):
+            decided = orchestrator.decide_all(held)
+            held = [
+                {
+                    **state,
+                    "ues": [
+                        {**ue, "cached_retention": precision(each["retention"] or 0.2)}
+                        for ue, each in zip(state["ues"], before["ues"], strict=True)
+                    ],
+                }
+                for state, before in zip(states, decided, strict=True)
+            ]
+        return [ue for each in orchestrator.decide_all(held) for ue in each["ues"]]
+
+    exactly, roughly = kept(float), kept(np.float32)
+    for one, other in zip(exactly, roughly, strict=True):
+        assert alike(one, other)
+        assert (one["download_gb"] > 0) == (other["download_gb"] > 0)
+    assert any(one["retention"] and not one["download_gb"] for one in exactly)
+
+
+def test_the_ends_of_a_range_may_be_off_by_a_rounding(field):
+    orchestrator, state = field
+    at_end = [{**ue, "cached_retention": float(np.float32(0.8))} for ue in state["ues"]]
+    exactly = [{**ue, "cached_retention": 0.8} for ue in state["ues"]]
+    assert orchestrator.decide({**state, "ues": at_end}) == orchestrator.decide(
+        {**state, "ues": exactly}
+    )
+    with pytest.raises(InputError, match="cached_retention"):
+        orchestrator.decide({**state, "ues": [{**ue, "cached_retention": 0.8001} for ue in at_end]})
+
+
+def test_who_lacks_the_energy_trains_on_the_server(field):
+    orchestrator, state = field
+    empty = [{**ue, "battery_kj": 0.0, "active": True} for ue in state["ues"]]
+    for decision in orchestrator.decide({**state, "ues": empty})["ues"]:
+        assert decision == {"train": "server", "retention": None, "download_gb": 0.0}
+
+
 def test_a_ue_without_a_task_needs_nothing_of_one(field):
     orchestrator, state = field
     idle = {
@@ -264,6 +321,8 @@ def test_a_ue_without_a_task_needs_nothing_of_one(field):
     told = {**state, "ues": [state["ues"][0], {**idle, "active": False, "tokens": None}]}
     jsonschema.validate(told, orchestrator.schema()["state"])
     decided = orchestrator.decide(told)["ues"]
+    told["ues"][1]["active"] = np.False_
+    assert orchestrator.decide(told)["ues"] == decided
     assert decided[1] == {"train": None, "retention": None, "download_gb": 0.0}
     with pytest.raises(InputError, match=r"UE 1\.complexity is missing: expected a number in"):
         orchestrator.decide({**state, "ues": [state["ues"][0], {**idle, "active": True}]})

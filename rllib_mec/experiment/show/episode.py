@@ -95,6 +95,8 @@ def play(
             f"rllib show {target}: a bound decides nothing: expected a checkpoint or one of "
             f"{', '.join(NAMES)}"
         )
+    if target in NAMES and env is None:
+        raise InputError(f"rllib show {target}: expected --env")
     recorder = Recorder()
     found = evaluate(target, env, env_config, 1, seed, trust, explore, watch=recorder.watch)
     policy = target if target in NAMES else _learned_by(Path(target).absolute(), trust)

@@ -80,7 +80,12 @@ BAD = {
         "unknown checkpoint or baseline 'hodl': did you mean 'hold'",
     ),
     "oracle": (("oracle", "--env", "mec"), "rllib show oracle: a bound decides nothing"),
-    "no env": (("hold",), "expected --env"),
+    "no env": (("hold",), "rllib show hold: expected --env"),
+    "twice": (
+        ("hold", "--env", "mec", "--config", '{"num_ues": 3, "num_ues": 4}'),
+        "'num_ues' comes twice in one object",
+    ),
+    "deep": (("hold", "--env", "mec", "--config", "[" * 100_000), "--config"),
     "seed": (("hold", "--env", "mec", "--seed", "-1"), "--seed"),
     "config": (("hold", "--env", "mec", "--config", "{"), "--config"),
     "field": (("hold", "--env", "mec", "--config", '{"num_ues": 0}'), "num_ues = 0"),
