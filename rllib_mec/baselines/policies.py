@@ -51,9 +51,16 @@ class Random:
 
     def __init__(self, env: BatchedEnv, seed: np.random.SeedSequence) -> None:
         self._random = np.random.default_rng(seed)
+        groups: Mapping[str, tuple[str, ...]] = getattr(env, "agent_groups", None) or {}
+        members = {agent for ids in groups.values() for agent in ids}
+        self._members = {a: 1 for a in env.action_spaces if a not in members}
+        self._members |= {name: len(ids) for name, ids in groups.items()}
+        self._of_one = {
+            name: env.action_spaces[groups.get(name, (name,))[0]] for name in self._members
+        }
         self._spaces = {
-            agent: gym.vector.utils.batch_space(space, env.num_envs)
-            for agent, space in env.action_spaces.items()
+            name: gym.vector.utils.batch_space(self._of_one[name], env.num_envs * count)
+            for name, count in self._members.items()
         }
         for space, stream in zip(
             self._spaces.values(), seed.generate_state(len(self._spaces)), strict=True
@@ -61,12 +68,25 @@ class Random:
             space.seed(int(stream))
 
     def act(self, env: BatchedEnv, observations: Mapping[str, Any]) -> dict[str, Any]:
-        actions = {agent: space.sample() for agent, space in self._spaces.items()}
-        for agent, observed in observations.items():
+        actions = {name: space.sample() for name, space in self._spaces.items()}
+        for name, observed in observations.items():
             if isinstance(observed, Mapping) and MASK in observed:
-                space = env.action_spaces[agent]
-                keep_to_masks(actions[agent], space, observed[MASK], agent, self._random)
-        return actions
+                rows = env.num_envs * self._members[name]
+                masks = _reshaped(observed[MASK], rows)
+                keep_to_masks(actions[name], self._of_one[name], masks, name, self._random)
+        return {
+            name: own if self._members[name] == 1 else _reshaped(own, env.num_envs)
+            for name, own in actions.items()
+        }
+
+
+def _reshaped(tree: Any, rows: int) -> Any:
+    """The same numbers in so many rows, in each leaf."""
+    if isinstance(tree, Mapping):
+        return {key: _reshaped(own, rows) for key, own in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(_reshaped(own, rows) for own in tree)
+    return np.reshape(tree, (rows, -1))
 
 
 class _SystemPolicy(abc.ABC):

@@ -102,8 +102,8 @@ class OneOfBatch(MultiAgentEnv):
             if ids is None:
                 found[name] = _first(batch)
             else:
-                own = np.reshape(batch[0], (len(ids), *self.observation_spaces[ids[0]].shape))
-                found |= dict(zip(ids, own, strict=True))
+                space, one = self.observation_spaces[ids[0]], _first(batch)
+                found |= {agent: _member(space, one, k, len(ids)) for k, agent in enumerate(ids)}
         absent = self._absent()
         return {agent: own for agent, own in found.items() if agent not in absent}
 
@@ -124,7 +124,7 @@ class OneOfBatch(MultiAgentEnv):
         members = {member for ids in self._groups.values() for member in ids}
         joined = {a: _batch_of_one(own) for a, own in actions.items() if a not in members}
         for name, ids in self._groups.items():
-            joined[name] = np.concatenate([np.ravel(actions[member]) for member in ids])[None]
+            joined[name] = _together([actions[member] for member in ids])
         return joined
 
 
@@ -134,6 +134,27 @@ def _first(batch: Any) -> Any:
     if isinstance(batch, tuple):
         return tuple(_first(part) for part in batch)
     return batch[0]
+
+
+def _member(space: gym.Space, joined: Any, place: int, count: int) -> Any:
+    """What one member of a group observes, of what all ``count`` do, leaf by leaf."""
+    if isinstance(space, gym.spaces.Dict):
+        return {key: _member(own, joined[key], place, count) for key, own in space.items()}
+    if isinstance(space, gym.spaces.Tuple):
+        pairs = zip(space.spaces, joined, strict=True)
+        return tuple(_member(own, part, place, count) for own, part in pairs)
+    own = np.reshape(joined, (count, *(space.shape or ())))[place]
+    return own if space.shape else own[()]
+
+
+def _together(actions: list[Any]) -> Any:
+    """The actions of a group's members as the batch of one that the batched form takes."""
+    first = actions[0]
+    if isinstance(first, Mapping):
+        return {key: _together([own[key] for own in actions]) for key in first}
+    if isinstance(first, tuple):
+        return tuple(_together(list(parts)) for parts in zip(*actions, strict=True))
+    return np.concatenate([np.ravel(own) for own in actions])[None]
 
 
 def _batch_of_one(action: Any) -> Any:

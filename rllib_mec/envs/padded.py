@@ -44,6 +44,9 @@ class Padded:
         observed = gym.spaces.Box(-np.inf, np.inf, (self._length + len(agents),), np.float32)
         self.observation_spaces = dict.fromkeys(agents, observed)
         self._own = dict(env.action_spaces)
+        for name in ("active", "state", "rewards"):  # which padding leaves as they are
+            if hasattr(env, name):
+                setattr(self, name, getattr(env, name))
         self.action_spaces = dict.fromkeys(agents, _widest(list(self._own.values())))
 
     def reset(self, seed: Any = None) -> dict[str, NDArray[np.float32]]:

@@ -104,7 +104,13 @@ def resolve(name: str) -> Environment:
         raise _unknown(name)
     if not module.split(".")[0].isidentifier():
         raise _unknown(name)
-    return Environment(name, import_attribute(name))
+    found = import_attribute(name)
+    if not callable(found):
+        raise InputError(
+            f"env {name!r} is a {type(found).__name__}: expected a class or function that makes an "
+            "environment"
+        )
+    return Environment(name, found)
 
 
 def scenario(name: str, env_config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -224,10 +230,12 @@ def _pettingzoo(module: str) -> Callable[[Mapping[str, Any]], Any]:
     make_env = import_attribute(f"{module}:{'env' if turns else 'parallel_env'}")
 
     def make(env_config: Mapping[str, Any]) -> Any:
-        from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv, PettingZooEnv
+        from ray.rllib.env.wrappers.pettingzoo_env import PettingZooEnv
+
+        from rllib_mec.envs.pettingzoo_parallel import ParallelEnds
 
         env = make_env(**env_config)
-        wrapped = (PettingZooEnv if turns else ParallelPettingZooEnv)(env)
+        wrapped: Any = (PettingZooEnv if turns else ParallelEnds)(env)
         # RLlib takes those that are there at first, in an order that differs between processes.
         agents = list(env.possible_agents)
         wrapped.possible_agents, wrapped.agents = agents, list(agents)

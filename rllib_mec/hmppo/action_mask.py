@@ -87,6 +87,9 @@ class ActionMask:
     def __init__(self, space: gym.Space, actions: ActionCodec, agent: str) -> None:
         self.size = actions.num_choices
         self._parts = _parts(space, actions, f"observation space of {agent}[{MASK!r}] = {space}")
+        self._sizes: dict[Path, int] = {}
+        for part in self._parts:
+            self._sizes[part.path] = self._sizes.get(part.path, 0) + part.size
         counts = [n for leaf in actions.leaves for n in leaf.choices]
         self._starts = np.cumsum([0, *counts[:-1]])
 
@@ -100,6 +103,21 @@ class ActionMask:
                 allowed = np.stack([np.ones_like(allowed), allowed], axis=-1).reshape(rows, -1)
             columns.append(allowed)
         return np.concatenate(columns, axis=-1).astype(np.float32)
+
+    def check(self, masks: Any, where: str) -> None:
+        """Checks that one mask has as many entries as its space says.
+
+        Raises:
+            ValueError: names ``where`` and what was expected.
+        """
+        for path, size in self._sizes.items():
+            try:
+                found = np.size(leaf_of(masks, path))
+            except (KeyError, IndexError, TypeError):
+                found = 0
+            if found != size:
+                at = "".join(f"[{key!r}]" for key in path)
+                raise ValueError(f"{where}{at} has {found} entries: expected {size}")
 
     def allows_nothing(self, masks: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Whether flat masks, (…, size), leave some entry of the action without a choice, (…)."""

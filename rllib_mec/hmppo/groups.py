@@ -38,7 +38,8 @@ def joined_space(space: gym.Space, count: int) -> gym.Space:
     MultiDiscrete([3 3])
     """
     if isinstance(space, gym.spaces.Dict):
-        return gym.spaces.Dict({k: joined_space(own, count) for k, own in space.spaces.items()})
+        # Pairs: of a mapping, Gymnasium would sort the keys.
+        return gym.spaces.Dict([(k, joined_space(own, count)) for k, own in space.items()])
     if isinstance(space, gym.spaces.Tuple):
         return gym.spaces.Tuple([joined_space(own, count) for own in space.spaces])
     if isinstance(space, gym.spaces.Box):

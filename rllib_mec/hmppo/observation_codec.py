@@ -21,6 +21,7 @@ tell apart.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ from rllib_mec.errors import InputError
 from rllib_mec.hmppo.action_codec import ActionCodec
 from rllib_mec.hmppo.action_mask import MASK, ActionMask, NothingAllowedError, observed_key
 from rllib_mec.hmppo.images import Image, image_of
-from rllib_mec.hmppo.space_leaves import Path, batch_of_one, leaf_of, leaves_of
+from rllib_mec.hmppo.space_leaves import Path, leaf_of, leaves_of
 
 Floats = NDArray[np.float32]
 
@@ -68,7 +69,8 @@ class ObservationCodec:
         agent: whose observations they are, for messages.
 
     Attributes:
-        is_array: whether observations are arrays of numbers as they are (a Box).
+        is_array: whether observations are arrays of numbers as they are (a Box, and not one of
+            whole numbers, which have no NaN for who is not there).
         features: the space of the observation without its mask.
         num_features: entries of the features.
         images: among the features.
@@ -85,7 +87,8 @@ class ObservationCodec:
         self._leaves = [
             _leaf((*prefix, *path), own, agent) for path, own in leaves_of(self.features)
         ]
-        self.is_array = isinstance(space, gym.spaces.Box)
+        self._is_box = isinstance(space, gym.spaces.Box)
+        self.is_array = self._is_box and np.issubdtype(space.dtype, np.floating)
         starts = [0, *itertools.accumulate(leaf.size for leaf in self._leaves)]
         self.num_features = starts.pop()
         found = [
@@ -95,12 +98,16 @@ class ObservationCodec:
         self.images: tuple[Image, ...] = tuple(image for image in found if image is not None)
         self.mask = None if key is None else ActionMask(leaf_of(space, (MASK,)), actions, agent)
         self.size = self.num_features + (self.mask.size if self.mask else 0)
+        if not self.num_features:
+            raise InputError(f"observation space of {agent} = {space}: expected a number at least")
 
-    @property
+    @functools.cached_property
     def flat_space(self) -> gym.Space:
-        """Where flat observations lie; a Box is its own."""
+        """Where flat observations lie; a Box keeps its shape."""
         if self.is_array:
             return self.space
+        if self._is_box:
+            return gym.spaces.Box(-np.inf, np.inf, self.space.shape, np.float32)
         return gym.spaces.Box(-np.inf, np.inf, (self.size,), np.float32)
 
     def flatten(self, observations: Any, members: int = 1) -> Floats:
@@ -114,7 +121,7 @@ class ObservationCodec:
         Raises:
             ValueError: a choice that there is none of.
         """
-        if self.is_array:
+        if self._is_box:
             return np.asarray(observations, np.float32).reshape(len(observations), -1)
         columns = [self._column(leaf, observations) for leaf in self._leaves]
         if self.mask is not None:
@@ -123,8 +130,35 @@ class ObservationCodec:
         return flat.reshape(-1, members * self.size)
 
     def flatten_one(self, observation: Any) -> Floats:
-        """Returns the flat form, (size,), of one observation."""
-        return self.flatten(batch_of_one(observation))[0]
+        """Returns the flat form, (size,), of one observation, after :meth:`check_one`."""
+        columns = [self._column(leaf, observation) for leaf in self._leaves]
+        if self.mask is not None:
+            columns.append(self.mask.flatten(observation[MASK], 1))
+        return np.concatenate(columns, axis=-1)[0]
+
+    def check_one(self, observation: Any) -> None:
+        """Checks that one observation has all that its space says.
+
+        Raises:
+            ValueError: names the agent, the place and what was expected.
+        """
+        for leaf in self._leaves:
+            own = self._own(observation, leaf.path)
+            if np.size(own) != leaf.numbers or own is None:
+                raise ValueError(
+                    f"observation of {self._agent}{_where(leaf.path)} = {own!r}: expected one in "
+                    f"{leaf_of(self.space, leaf.path)}"
+                )
+        if self.mask is not None:
+            self.mask.check(self._own(observation, (MASK,)), f"{MASK} of {self._agent}")
+
+    def _own(self, observation: Any, path: Path) -> Any:
+        try:
+            return leaf_of(observation, path)
+        except (KeyError, IndexError, TypeError):
+            raise ValueError(
+                f"observation of {self._agent} = {observation!r}: expected one with {_where(path)}"
+            ) from None
 
     def split(self, flat: Tensor) -> tuple[Tensor, Tensor | None]:
         """Takes flat observations apart into what networks see and masks.

@@ -19,6 +19,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import gymnasium as gym
 from ray.rllib.utils.metrics import ALL_MODULES
 
 from rllib_mec.errors import InputError
@@ -45,6 +46,7 @@ def team_of(env: Any, agent_groups: AgentGroups = None) -> Team:
         InputError: the environment does not say what its agents observe and do, or declares
             slots that do not fit, or the groups do not.
     """
+    _check_declared(env)
     members = members_of(env, agent_groups)
     agents = _deciders(env, members)
     return Team(
@@ -59,6 +61,29 @@ def team_of(env: Any, agent_groups: AgentGroups = None) -> Team:
         entity_order=dict(getattr(env, "entity_order", {})),
         members=members,
     )
+
+
+def _check_declared(env: Any) -> None:
+    """Refuses an environment that does not say who its agents are and what they see and do."""
+    ids = list(getattr(env, "possible_agents", None) or ())
+    if not ids:
+        raise InputError(
+            f"possible_agents of {type(env).__name__} = {ids}: expected the ids of all agents"
+        )
+    for what in ("observation", "action"):
+        spaces = getattr(env, f"{what}_spaces", None) or getattr(env, f"{what}_space", None)
+        missing = [agent for agent in ids if agent not in _mapping(spaces)]
+        if missing:
+            raise InputError(
+                f"{what}_spaces of {type(env).__name__} lack {', '.join(map(str, missing))}: "
+                "expected {agent: space} of all possible_agents"
+            )
+
+
+def _mapping(spaces: Any) -> Mapping[str, Any]:
+    if isinstance(spaces, gym.spaces.Dict):
+        return spaces.spaces
+    return spaces if isinstance(spaces, Mapping) else {}
 
 
 def members_of(env: Any, agent_groups: AgentGroups = None) -> _Groups:

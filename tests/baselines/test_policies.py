@@ -7,7 +7,9 @@ from rllib_mec.baselines.episodes import play
 from rllib_mec.baselines.policies import POLICIES, expected_situation, make_policy
 from rllib_mec.envs import BatchedMECEnv, MECEnv, TurnBasedMECEnv
 from rllib_mec.errors import InputError
+from rllib_mec.experiment.evaluate import evaluate
 from rllib_mec.hmppo.sampling.batched_env import BatchOfOne, batched
+from rllib_mec.registry import ENVIRONMENTS
 from rllib_mec.system import Scenario, Simulator
 from rllib_mec.system.scenario import EMULATOR_ACTIONS
 
@@ -52,6 +54,21 @@ def test_equal_seeds_give_equal_episodes(name):
     first, second = (_metrics(name, Scenario(num_ues=3), num_envs=4, seed=5) for _ in range(2))
     for metric in first:
         np.testing.assert_array_equal(first[metric], second[metric])
+
+
+@pytest.mark.parametrize(
+    ("env", "env_config"),
+    [
+        *((name, {}) for name in ENVIRONMENTS if name != "mec-case-decision"),
+        ("mec", {"scenario": "field", "decentralised": True}),
+        ("mpe-spread", {"continuous_actions": True}),
+    ],
+)
+def test_random_acts_in_every_environment(env, env_config):
+    """With groups, too, whose members' actions batches have as one."""
+    found = evaluate("random", env, env_config, 3, 0)["reward"]
+    assert np.isfinite(found).all()
+    assert len(set(found)) == 3
 
 
 def test_random_acts_in_environments_that_take_turns():

@@ -236,6 +236,16 @@ def test_padded_batches_are_those_environments_side_by_side():
         assert rewards[0] == pytest.approx(given["speaker_0"])
 
 
+def test_padding_keeps_what_else_an_environment_says():
+    class Told(BatchedSpeakerListener):
+        def active(self):
+            return {"speaker_0": np.array([False] * self.num_envs)}
+
+    padded = Padded(Told(2))
+    assert padded.active()["speaker_0"].tolist() == [False, False]
+    assert not hasattr(Padded(BatchedSpeakerListener(2)), "active")
+
+
 def test_what_cannot_be_padded_is_refused():
     class Of:
         num_envs = 1

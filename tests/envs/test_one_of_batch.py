@@ -60,6 +60,49 @@ class Market:
         return {"reward": np.full(self.num_envs, 5.0)}
 
 
+class Crews(Market):
+    """A group that sees a Dict with a mask, and acts by a Dict in an order of its own."""
+
+    def __init__(self, num_envs):
+        self.num_envs, self.steps = num_envs, 0
+        seen = gym.spaces.Dict(
+            {"action_mask": gym.spaces.Box(0, 1, (5,)), "observation": gym.spaces.Discrete(7)}
+        )
+        act = gym.spaces.Dict(turn=gym.spaces.Discrete(3), fire=gym.spaces.MultiBinary(2))
+        self.observation_spaces = dict.fromkeys(("anna", "bert"), seen)
+        self.action_spaces = dict.fromkeys(("anna", "bert"), act)
+
+    def observe(self):
+        masks = np.arange(10, dtype=np.float32).reshape(1, 2, 5).repeat(self.num_envs, 0)
+        return {
+            "sellers": {"action_mask": masks, "observation": np.array([[3, 4]] * self.num_envs)}
+        }
+
+    def active(self):
+        return {"sellers": np.ones((self.num_envs, 2), bool)}
+
+    def rewards(self):
+        return {"sellers": np.zeros((self.num_envs, 2))}
+
+    def step(self, actions):
+        self.given = actions["sellers"]
+        return self.observe(), np.zeros(self.num_envs), False, False
+
+
+def test_members_of_a_group_may_see_and_do_what_is_structured():
+    env = OneOfBatch(Crews)
+    observed, _ = env.reset()
+    assert observed["bert"]["observation"] == 4
+    assert observed["bert"]["action_mask"].tolist() == [5, 6, 7, 8, 9]
+    assert env.observation_spaces["anna"]["observation"].contains(observed["anna"]["observation"])
+    fire = np.array([1, 0], np.int8)
+    env.step({"anna": {"turn": 2, "fire": fire}, "bert": {"turn": 1, "fire": 1 - fire}})
+    given = env._one.given
+    assert list(given) == ["turn", "fire"]
+    assert given["turn"].tolist() == [[2, 1]]
+    assert given["fire"].tolist() == [[1, 0, 0, 1]]
+
+
 def test_agents_see_and_are_given_what_is_theirs():
     env = OneOfBatch(Market)
     seen, _ = env.reset(seed=0)

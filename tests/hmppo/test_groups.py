@@ -83,6 +83,12 @@ def test_spaces_of_three_members_as_one(space, joined):
     assert joined_space(space, 3) == joined
 
 
+def test_leaves_stay_in_the_order_of_the_space():
+    """Which is not that of the alphabet where a Dict is given as keywords or pairs."""
+    space = gym.spaces.Dict(turn=gym.spaces.MultiDiscrete([3, 3]), fire=gym.spaces.Discrete(2))
+    assert list(joined_space(space, 2).spaces) == list(space.spaces) == ["turn", "fire"]
+
+
 def test_a_groups_probabilities_are_those_of_its_members():
     single = ActionCodec(ACTIONS["porters"])
     group = ActionCodec(joined_space(ACTIONS["porters"], 4), parts=4)

@@ -1,5 +1,6 @@
 """Agents that come and go: whole steps, what is sampled of them, and what is learned."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,7 @@ from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, Episodes
 from rllib_mec.hmppo.learning.gradients import Coefficients, actor_gradient
 from rllib_mec.hmppo.modules.leaf_parameters import LeafParameters
 from rllib_mec.hmppo.recording import rows as recording
+from rllib_mec.hmppo.sampling.ends import Ends
 from rllib_mec.hmppo.sampling.whole_steps import WholeSteps
 from rllib_mec.hmppo.team_batch import TeamBatch
 
@@ -145,6 +147,61 @@ def test_an_agent_that_has_ended_may_come_again():
         [False, False],
         {"painter", "tail"},
     )
+
+
+def test_who_came_again_has_not_ended():
+    """Even if all were there in between, for whom nothing has to be filled in."""
+    one = Ending()
+    every = ["leader", "painter", "tail"]
+    one.complete(every, terminated=["leader", "painter"])
+    assert one.complete(every) == ([False, False], set())
+    assert one.complete(["tail"], terminated=["tail"]) == ([False, False], set(every))
+
+
+def test_what_ends_of_its_own_as_it_is_cut_off_has_ended_of_its_own():
+    ends = Ends(["a", "b"])
+    both = {"__all__": True}
+    assert ends.step({"a", "b"}, both, both) == (True, False, set())
+    ends.begin()
+    assert ends.step({"a"}, {"b": True}, {"b": True}) == (False, False, {"b"})
+    assert ends.step({"a"}, {"a": True}, {"a": True}) == (True, False, set())
+    ends.begin()
+    assert ends.step({"a"}, {"b": True}, {}) == (False, False, {"b"})
+    assert ends.step({"a"}, {}, {"a": True}) == (False, True, set())
+
+
+class Pixels(Relay):
+    """The same with whole numbers to see, of which none is NaN."""
+
+    def __init__(self, env_config=None):
+        super().__init__(env_config)
+        self.observation_spaces = {
+            agent: gym.spaces.Box(-100, 100, space.shape, np.int32)
+            for agent, space in self.observation_spaces.items()
+        }
+
+    def reset(self, **kwargs):
+        observed, infos = super().reset(**kwargs)
+        return self.rounded(observed), infos
+
+    def step(self, action_dict):
+        observed, *others = super().step(action_dict)
+        return (self.rounded(observed), *others)
+
+    def rounded(self, observed):
+        return {agent: np.ceil(9 * own).astype(np.int32) for agent, own in observed.items()}
+
+
+def test_who_sees_whole_numbers_may_be_absent_too():
+    batch, _ = sampled(Pixels, 10, explore=True)
+    other, _ = sampled(Relay, 10, explore=True)
+    assert batch.active.keys() == other.active.keys()
+    for agent, active in other.active.items():
+        np.testing.assert_array_equal(batch.active[agent], active)
+    for agent in ALONE:
+        if agent in batch.active:
+            assert (batch.observations[agent][~batch.active[agent]] == 0).all()
+        assert np.abs(batch.observations[agent]).max() <= 100
 
 
 def test_nobody_sees_actions_of_who_is_not_there():

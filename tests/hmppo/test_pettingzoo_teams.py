@@ -1,6 +1,8 @@
 """PettingZoo's environments: agents that take turns, are masked, die and come late."""
 
 import functools
+import sys
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -81,6 +83,57 @@ def test_players_who_take_turns_may_share_an_actor(build, tmp_path):
 def test_random_play_keeps_to_the_masks():
     scores = evaluate("random", TICTACTOE, {}, 20, 0)["reward"]
     assert scores.tolist() == [0] * 20
+
+
+class Visit(pettingzoo.ParallelEnv):
+    """Of three who may come two do; after four steps one is done and the other sent home."""
+
+    metadata = {"name": "visit"}  # noqa: RUF012
+    possible_agents = ["host", "guest", "stranger"]  # noqa: RUF012
+
+    @functools.cache  # noqa: B019
+    def observation_space(self, agent):
+        return box(2)
+
+    @functools.cache  # noqa: B019
+    def action_space(self, agent):
+        return gym.spaces.Discrete(2)
+
+    def observe(self):
+        return {agent: np.ones(2, np.float32) for agent in self.agents}
+
+    def reset(self, seed=None, options=None):
+        self.step_number, self.agents = 0, ["host", "guest"]
+        return self.observe(), {}
+
+    def step(self, actions):
+        assert set(actions) == set(self.agents) != set()
+        self.step_number += 1
+        over = self.step_number == 4
+        ends = [{a: over and a == who for a in self.agents} for who in ("host", "guest")]
+        results = self.observe(), dict.fromkeys(self.agents, 1.5), *ends, {}
+        if over:
+            self.agents = []
+        return results
+
+
+@pytest.mark.parametrize("target", ["random", "HMPPO"])
+def test_an_episode_ends_with_those_who_came(build, tmp_path, monkeypatch, target):
+    monkeypatch.setitem(sys.modules, "visits", SimpleNamespace(parallel_env=Visit))
+    if target == "HMPPO":
+        algorithm = build(config_of("pettingzoo:visits"))
+        algorithm.train()
+        target = str(tmp_path / "checkpoint")
+        algorithm.save_to_path(target)
+    scores = evaluate(target, "pettingzoo:visits", {}, 3, 0, trust=True)
+    assert scores["reward"].tolist() == [4.0] * 3
+
+
+def test_random_play_asks_nobody_who_has_ended(monkeypatch):
+    """The environment asserts that nobody else acts."""
+    monkeypatch.setitem(sys.modules, "shifts", SimpleNamespace(parallel_env=Shifts))
+    scores = evaluate("random", "pettingzoo:shifts", {}, 3, 0)
+    assert scores["reward"].shape == (3,)
 
 
 def test_a_parallel_game_of_discrete_observations_trains(build):

@@ -17,6 +17,7 @@ from ray.rllib.env.multi_agent_env import MultiAgentEnv
 
 from rllib_mec.errors import InputError
 from rllib_mec.hmppo.sampling.callbacks import reported_metrics
+from rllib_mec.hmppo.sampling.ends import Ends
 from rllib_mec.hmppo.space_leaves import batch_of_one
 
 Observations = dict[str, Any]
@@ -97,7 +98,8 @@ class BatchOfOne:
     """A ``MultiAgentEnv`` in the form of a batch with B = 1.
 
     The team's reward is the mean of its agents' rewards. Agents that are not asked in a step
-    (no observation) need no action.
+    (no observation, or they have ended) need no action. When an episode ends,
+    :mod:`rllib_mec.hmppo.sampling.ends` says.
     """
 
     num_envs = 1
@@ -108,6 +110,7 @@ class BatchOfOne:
             agent: env.get_action_space(agent) for agent in env.possible_agents
         }
         self._asked: set[str] = set()
+        self._ends = Ends(env.possible_agents)
         self._infos: Mapping[str, Any] = {}
         self._return = 0.0
 
@@ -116,6 +119,7 @@ class BatchOfOne:
             seed = int(seed.generate_state(1)[0]) >> 1  # environments take 31 bits
         observations, self._infos = self.env.reset(seed=seed)
         self._return = 0.0
+        self._ends.begin()
         return self._batch(observations)
 
     def step(
@@ -125,8 +129,9 @@ class BatchOfOne:
         observations, rewards, terminated, truncated, self._infos = self.env.step(single)
         reward = sum(map(float, rewards.values())) / len(self.env.possible_agents)
         self._return += reward
-        ended, cut = (bool(ends.get("__all__", False)) for ends in (terminated, truncated))
-        return self._batch(observations), np.array([reward]), ended, cut
+        over, cut, gone = self._ends.step(observations.keys(), terminated, truncated)
+        left = {agent: own for agent, own in observations.items() if agent not in gone}
+        return self._batch(left), np.array([reward]), over, cut
 
     def episode_metrics(self) -> dict[str, NDArray[np.float64]]:
         reported = reported_metrics(self._infos) or {"reward": self._return}

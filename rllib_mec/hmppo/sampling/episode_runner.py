@@ -10,13 +10,12 @@ from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from ray.rllib.utils.metrics import ENV_RESET_TIMER, ENV_STEP_TIMER
 
 from rllib_mec.hmppo.finite import check_single
-from rllib_mec.hmppo.observation_codec import ObservationCodec, check_masks
+from rllib_mec.hmppo.observation_codec import check_masks
 from rllib_mec.hmppo.sampling.batched_metrics import count_steps
 from rllib_mec.hmppo.sampling.env_check import unchecked_masks
 from rllib_mec.hmppo.sampling.env_failures import EnvFailures
 from rllib_mec.hmppo.sampling.env_state import STATE_INFO, flat_state
 from rllib_mec.hmppo.sampling.whole_steps import WholeSteps, absent_steps
-from rllib_mec.hmppo.team import Team
 
 
 class EpisodeEnvRunner(MultiAgentEnvRunner):
@@ -37,7 +36,12 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
     def make_env(self) -> None:
         self.env = getattr(self, "env", None)  # RLlib leaves none if making it failed
         team = self.config.team()
-        self._structured = _structured(team)
+        self._codecs = {
+            agent: codec
+            for name, codec in team.observation_codecs.items()
+            for agent in team.ids(name)
+        }
+        self._structured = {a: codec for a, codec in self._codecs.items() if not codec.is_array}
         with unchecked_masks(self.config):
             super().make_env()
         if self._structured:
@@ -108,10 +112,14 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
             episode.observation_space = dict(self.env.single_observation_space.spaces)
 
     def _flatten(self, observations: Any) -> None:
-        """Makes flat vectors of what is no array in the environments' observations, in place."""
-        for observed in observations if self._structured else ():
-            for agent in observed.keys() & self._structured.keys():
-                observed[agent] = self._structured[agent].flatten_one(observed[agent])
+        """Checks observations, and makes flat vectors of what is no array, in place."""
+        for observed in observations:
+            for agent in observed.keys() & self._codecs.keys():
+                codec = self._codecs[agent]
+                codec.check_one(observed[agent])
+                if not codec.is_array:
+                    flat = codec.flatten_one(observed[agent])
+                    observed[agent] = flat.reshape(codec.flat_space.shape)
 
     def _check_step(
         self, observations: Any, rewards: Any, terminated: Any, truncated: Any, infos: Any
@@ -164,16 +172,6 @@ class EpisodeEnvRunner(MultiAgentEnvRunner):
                 return self.make_env()
             except Exception as another:
                 error = another
-
-
-def _structured(team: Team) -> dict[str, ObservationCodec]:
-    """The codecs of the environment's agents whose observations are no arrays."""
-    return {
-        agent: codec
-        for name, codec in team.observation_codecs.items()
-        if not codec.is_array
-        for agent in team.ids(name)
-    }
 
 
 def _check(observed: Any, rewards: Any, environment: int, step: int) -> None:

@@ -6,8 +6,8 @@ given an observation of NaN, which networks never see, and no reward; its action
 Callbacks and connectors of the user's do see that NaN.
 
 An agent is there if the environment shows it something and does not call it terminated or
-truncated in the same step. What such an agent is given is the team's all the same. An episode ends
-when the environment says so by ``__all__``, or when each of its possible agents has ended.
+truncated in the same step. What such an agent is given is the team's all the same. When an episode
+ends, :mod:`rllib_mec.hmppo.sampling.ends` says.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rllib_mec.hmppo.sampling.ends import Ends
 from rllib_mec.hmppo.team import Team
 
 Agents = Set[str]
@@ -39,12 +40,12 @@ class WholeSteps:
         }
         self._agents = frozenset(self._nowhere)
         self.absent: list[Agents] = [set() for _ in range(num_envs)]
-        self._ended: list[Agents] = [set() for _ in range(num_envs)]
+        self._ends = [Ends(self._agents) for _ in range(num_envs)]
         self.any_absent = False
 
     def begin(self, index: int, observed: dict[str, Any]) -> None:
         """Completes, in place, what the ``index``-th environment shows at an episode's start."""
-        self._ended[index] = set()
+        self._ends[index].begin()
         self._fill(index, observed)
 
     def asked(self, actions: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -73,18 +74,12 @@ class WholeSteps:
         if not alone and len(observed) == len(rewards) == len(self._nowhere):
             if self.absent[index]:
                 self.absent[index] = set()
+            self._ends[index].begin()
             return rewards, terminated, truncated
         rewards = {agent: float(rewards.get(agent, 0.0)) for agent in self._nowhere}
-        over, cut = (bool(ends.get("__all__", False)) for ends in (terminated, truncated))
-        if not (over or cut):
-            gone = {a for a in self._nowhere if terminated.get(a) or truncated.get(a)}
-            self._ended[index] = (self._ended[index] - observed.keys()) | gone
-            if self._ended[index] != self._agents:
-                for agent in gone:
-                    observed.pop(agent, None)
-            else:
-                cut = any(truncated.get(agent) for agent in gone)
-                over = not cut
+        over, cut, gone = self._ends[index].step(observed.keys(), terminated, truncated)
+        for agent in gone:
+            observed.pop(agent, None)
         self._fill(index, observed)
         return rewards, {"__all__": over}, {"__all__": cut}
 
