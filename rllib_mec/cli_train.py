@@ -54,13 +54,13 @@ _run_options = several(ray_options, _form_options)
 def train(
     context: click.Context, algo: str | None, env: str | None, config: str, stop: str, **flags: Any
 ) -> int | None:
-    r"""Train: from a YAML file (`rllib train file F.yaml`) or from options.
+    """Train: from a YAML file (`rllib train file F.yaml`) or from options.
 
     \b
     rllib train file tuned_examples/NAME.yaml
     rllib train --algo PPO --env CartPole-v1 --stop '{"training_iteration": 10}'
     rllib train --restore CHECKPOINT --stop '{"training_iteration": 20}'
-    """
+    """  # noqa: D301 (click wants the character)
     if context.invoked_subcommand is not None:
         for name in context.params:
             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:

@@ -122,9 +122,12 @@ def apply(
     # `env_config:` with nothing below it is null in YAML.
     values = {k: v for k, v in values.items() if not (k == "env_config" and v is None)}
     calls = []
+    names: dict[str, str] = {}
     for name, value in values.items():
         where = place("config", name)
         setting = check_name(config, name, f"{where} = {reprlib.repr(value)}")
+        if (first := names.setdefault(setting.parameter, name)) != name:
+            raise InputError(f"{where}: the same setting as {first}: expected one of them")
         argument = _checked(setting, value, where)
         calls.append((f"{where} = {value!r}", setting.method, {setting.parameter: argument}))
     _check_inside(config, values, place)

@@ -225,6 +225,10 @@ def _checked_stop(
         if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
             quotes = ", without quotes" if isinstance(value, str) and is_number(value) else ""
             raise InputError(f"{experiment.place(*here)} = {value!r}: expected a number{quotes}")
+        if "/" not in key and not 0 < value < math.inf:
+            raise InputError(
+                f"{experiment.place(*here)} = {value!r}: expected a number > 0, which is reached"
+            )
         flat[key] = value
     return flat
 

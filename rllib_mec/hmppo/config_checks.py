@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import numbers
 from typing import Any
 
 from rllib_mec.errors import InputError, unknown_name
@@ -41,6 +43,13 @@ _BOUNDS = {
     "kl_coeff": (0.0, math.inf),
     "kl_target": (0.0, math.inf),
     "num_epochs": (1, math.inf),
+    "minibatch_size": (1, math.inf),
+    "train_batch_size_per_learner": (1, math.inf),
+    "num_learners": (0, math.inf),
+    "num_env_runners": (0, math.inf),
+    "seed": (0, 2**32 - 1),
+    "lr": (0.0, math.inf),
+    "entropy_coeff": (0.0, math.inf),
 }
 """Settings whose values RLlib does not check, and where they make sense."""
 
@@ -78,19 +87,47 @@ def check_settings(config: Any) -> None:
         raise InputError("ratio = 'entity': expected entity_shared = true, got false")
     if config.case_head == "autoregressive" and not config.entity_shared:
         raise InputError("case_head = 'autoregressive': expected entity_shared = true, got false")
+    if not config.use_critic:
+        raise InputError(f"use_critic = {config.use_critic!r}: expected true, HMPPO learns by one")
     for name in _BOUNDS:
         check_bounds(name, getattr(config, name))
 
 
-def check_bounds(name: str, value: float | None) -> None:
-    """Checks a number, if RLlib does not.
+def check_bounds(name: str, value: Any) -> None:
+    """Checks a number, or a schedule of numbers, if RLlib does not.
 
     Raises:
         InputError: it makes no sense for the setting ``name``.
     """
-    low, high = _BOUNDS.get(name, (-math.inf, math.inf))
-    if value is not None and not low <= value <= high:
+    if name not in _BOUNDS or value is None:
+        return
+    low, high = _BOUNDS[name]
+    if isinstance(value, list | tuple):
+        _check_schedule(name, value, low)
+    elif not _is_in(value, low, high):
         raise InputError(f"{name} = {value!r}: expected a number in [{low:g}, {high:g}]")
+
+
+def _check_schedule(name: str, pairs: Any, low: float) -> None:
+    """Checks ``[[0, value], [steps, value], ...]``."""
+    right = len(pairs) > 1 and all(
+        isinstance(pair, list | tuple)
+        and len(pair) == 2
+        and _is_in(pair[0], 0, math.inf)
+        and _is_in(pair[1], low, math.inf)
+        for pair in pairs
+    )
+    steps = [pair[0] for pair in pairs] if right else []
+    if not right or steps[0] != 0 or any(a >= b for a, b in itertools.pairwise(steps)):
+        raise InputError(
+            f"{name} = {pairs!r}: expected [[0, number >= {low:g}], [steps, number >= {low:g}], "
+            "...], with steps that rise from 0"
+        )
+
+
+def _is_in(value: Any, low: float, high: float) -> bool:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and bool(low <= value <= high)
 
 
 def check_modules_are_ours(config: Any, team: Team) -> None:

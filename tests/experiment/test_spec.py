@@ -101,6 +101,8 @@ def test_forgotten_name(tmp_path):
         ({"tune_config": {"mode": "best"}}, "tune_config.mode = 'best': expected 'max' or 'min'"),
         ({"stop": {"training_iteration": "3"}}, "expected a number, without quotes"),
         ({"stop": {"training_iteration": True}}, "expected a number"),
+        ({"stop": {"training_iteration": 0}}, "stop.training_iteration = 0: expected a number > 0"),
+        ({"stop": {"time_total_s": float("inf")}}, "expected a number > 0, which is reached"),
         ({"stop": {"trainin_iteration": 3}}, "did you mean 'training_iteration'"),
         ({"stop": {"episode_reward_mean": 3}}, "use env_runners/episode_return_mean"),
         ({"stop": {"timesteps_total": 3}}, "use num_env_steps_sampled_lifetime"),
