@@ -201,6 +201,50 @@ def test_a_base_is_shared(tmp_path):
         read_file(file)
 
 
+def test_an_empty_env_config_is_none(tmp_path):
+    base = tmp_path / "base.yaml"
+    base.write_text("e: {run: HMPPO, env: mec, config: {gamma: 0.5, env_config: }}")
+    form = {
+        "config": {"env_config": None},
+        "variants": {
+            "own": {"run": "HMPPO", "config": {"env_config": None}},
+            "based": {"run": "HMPPO", "base": str(base)},
+        },
+    }
+    made = study(**form).form
+    for label in ("own", "based"):
+        assert config_of(made, made.variants[label], 2)["env_config"] == {"num_ues": 2}
+    assert config_of(made, made.variants["based"], 2)["gamma"] == 0.5
+    # Nothing on top of what a base says leaves it.
+    base.write_text("e: {run: HMPPO, env: mec, config: {env_config: {num_tasks: 5}}}")
+    made = study(**form, base=str(base)).form
+    assert config_of(made, made.variants["own"], 2)["env_config"] == {"num_tasks": 5, "num_ues": 2}
+
+
+@pytest.mark.parametrize(
+    ("experiments", "message"),
+    [
+        ("e: {run: HMPPO, env: mec, config: {env_config: [1]}}", r"env_config = \[1\]: expected"),
+        ("e: {run: HMPPO, env: mec, config: {env_config: field}}", "env_config = 'field': exp"),
+        ("e: {run: HMPPO, env: mec}\nf: {run: PPO, env: mec}", "expected a file of one experiment"),
+        ("e: {run: HMPPO}", r"b\.yaml:1: e\.env is missing"),
+        (None, r"cannot read .*b\.yaml: No such file"),
+    ],
+)
+def test_a_base_that_cannot_be_is_named_with_its_place(tmp_path, experiments, message):
+    if experiments is not None:
+        (tmp_path / "b.yaml").write_text(experiments)
+    file = tmp_path / "f.yaml"
+    shared = "s:\n  env: mec\n  num_ues: [2]\n  seeds: [0]\n  steps: 80\n"
+    file.write_text(shared + "  base: b.yaml\n  variants: {a: {run: HMPPO}}\n")
+    with pytest.raises(InputError, match=rf"f\.yaml:6: s\.base = 'b\.yaml': .*{message}"):
+        read_file(file)
+    file.write_text(shared + "  variants:\n    a: {run: HMPPO, base: b.yaml}\n")
+    place = r"f\.yaml:7: s\.variants\.a\.base = 'b\.yaml'"
+    with pytest.raises(InputError, match=f"{place}: .*{message}"):
+        read_file(file)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -216,6 +260,16 @@ def test_a_base_is_shared(tmp_path):
         ({"variants": {}}, "variants = "),
         ({"variants": {"a": {"run": "HMPPO", "stop": {}}}}, "variants.a.stop: unknown key"),
         ({"config": {"env_config": {"num_ues": 3}}}, "num_ues: is set by num_ues of the study"),
+        (
+            {"variants": {"a": {"run": "HMPPO", "config": {"env_config": {"num_ues": 5}}}}},
+            "variants.a.config.env_config.num_ues: is set by num_ues of the study",
+        ),
+        ({"config": {"env_config": "field"}}, "^config.env_config = 'field': expected a mapping"),
+        ({"config": {"env_config": [1]}}, r"^config.env_config = \[1\]: expected a mapping"),
+        (
+            {"variants": {"a": {"run": "HMPPO", "config": {"env_config": [1]}}}},
+            r"^variants.a.config.env_config = \[1\]: expected a mapping",
+        ),
     ],
 )
 def test_forms_that_are_refused(change, message):
