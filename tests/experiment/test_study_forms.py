@@ -126,7 +126,8 @@ def test_what_a_study_without_ues_cannot_say(change, message):
 
 
 def test_units_of_baselines_and_variants():
-    made = units_of(study(test_num_ues=[2, 8]))
+    config = FORM["config"] | {"entity_shared": True}
+    made = units_of(study(test_num_ues=[2, 8], config=config))
     assert [(u.variant, u.kind, u.num_ues, u.tested) for u in made] == [
         ("hold", "baseline", 2, (2,)),
         ("hold", "baseline", 3, (3,)),
@@ -296,6 +297,75 @@ def test_forms_that_are_refused(change, message):
 def test_what_cannot_work(change, message):
     with pytest.raises(InputError, match=message):
         units_of(study(**change))
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ("config: {lr: {grid_search: [1.0e-3]}}", r"f\.yaml:6: s\.config\.lr: a search space: "),
+        (
+            "config: {env_config: {num_tasks: {choice: [3, 4]}}}",
+            r"f\.yaml:6: s\.config\.env_config\.num_tasks: a search space: ",
+        ),
+        ("base: base.yaml", r"f\.yaml:7: s\.variants\.a: config\.gamma: a search space: "),
+    ],
+)
+def test_a_study_does_not_search(tmp_path, own, message):
+    (tmp_path / "base.yaml").write_text(
+        "e: {run: HMPPO, env: mec, config: {gamma: {uniform: [0.1, 0.9]}}}"
+    )
+    file = tmp_path / "f.yaml"
+    file.write_text(
+        f"s:\n  env: mec\n  num_ues: [2]\n  seeds: [0]\n  steps: 80\n  {own}\n"
+        "  variants: {a: {run: HMPPO}}\n"
+    )
+    (made,) = read_file(file)
+    with pytest.raises(InputError, match=f"{message}expected a value in a study"):
+        units_of(made)
+    # A value on top of a base's search is one.
+    config = {"lr": 0.1, "gamma": 0.5, "env_config": {"num_tasks": 3}}
+    made.form.variants["a"].config = config
+    assert [unit.variant for unit in units_of(made)] == ["a"]
+
+
+def test_an_unknown_environment_is_named_where_it_stands():
+    with pytest.raises(InputError, match=r"^env: unknown env 'mecc'"):
+        units_of(study(env="mecc"))
+    variants = {"a": {"run": "HMPPO", "env": "mecc"}}
+    with pytest.raises(InputError, match=r"^variants\.a\.env: unknown env 'mecc'"):
+        units_of(study(variants=variants))
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"run": "HMPPO"},
+        {"run": "PPO", "shared": False, "config": {"num_env_runners": 0}},
+        {
+            "run": "DQN",
+            "env": "mec-case-decision",
+            "shared": False,
+            "config": {"num_env_runners": 0},
+        },
+    ],
+)
+def test_a_policy_that_fits_one_number_of_ues_alone(variant):
+    variants = {"a": variant}
+    change = {"num_ues": [2], "baselines": [], "seeds": [4]}
+    with pytest.raises(InputError, match="test_num_ues: 4: expected 2, as a is trained"):
+        units_of(study(variants=variants, test_num_ues=[2, 4], **change))
+    (unit,) = units_of(study(variants=variants, test_num_ues=[2], **change))
+    assert unit.tested == (2,)
+
+
+def test_policies_that_fit_any_number_of_ues():
+    variants = {
+        "entities": {"run": "HMPPO", "config": {"entity_shared": True}},
+        "random": {"run": "random", "shared": False},
+        "members": {"run": "IPPO", "config": {"env_config": {"decentralised": True}}},
+    }
+    change = {"num_ues": [2], "baselines": [], "seeds": [4], "variants": variants}
+    assert {unit.tested for unit in units_of(study(test_num_ues=[2, 4], **change))} == {(2, 4)}
 
 
 def test_errors_name_file_and_line(tmp_path):

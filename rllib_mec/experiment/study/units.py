@@ -12,8 +12,8 @@ from typing import Any
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import environments, settings
 from rllib_mec.experiment.plan import Plan, prepare
-from rllib_mec.experiment.spec import Experiment
 from rllib_mec.experiment.spec import make as make_experiment
+from rllib_mec.experiment.study.checks import check_environments, check_tested, check_variant
 from rllib_mec.experiment.study.metrics import MetricNames, metric_names
 from rllib_mec.experiment.study.named_files import trace_digest, without_paths
 from rllib_mec.experiment.study.results import BASELINE, BOUND, TRAINED
@@ -115,6 +115,7 @@ def units_of(study: Study) -> list[Unit]:
     Raises:
         InputError: an algorithm, environment or setting that cannot work, with its place.
     """
+    check_environments(study)
     units = [*_baselines(study), *_trained(study)]
     first, *others = units
     names = first.metric_names()
@@ -143,8 +144,8 @@ def _baselines(study: Study) -> Iterator[Unit]:
         env_config = env_config_of(form, None)
         ues = sorted({*(form.num_ues or []), *(form.test_num_ues or [])})
         tested: list[int | None] = [*ues] or [None]
+        environment = environments.resolve(form.env)
         with settings.rllib_errors(study.source.place(("baselines",))):
-            environment = environments.resolve(form.env)
             for num_ues in tested:
                 check_target(name, environment, with_ues(env_config, num_ues))
         for num_ues in tested:
@@ -210,7 +211,9 @@ def _groups(
     if "seed" in experiment["config"]:
         raise InputError(f"{place}: config.seed is set by seeds of the study")
     alone = [{**experiment, "config": {**experiment["config"], "seed": seed}} for seed in seeds]
-    config = _checked(study, label, alone[0]).configs[0]
+    plan = check_variant(study, label, alone[0])
+    check_tested(study, label, alone[0], plan, study.form.test_num_ues or ())
+    config = plan.configs[0]
     for name in ("num_env_runners", "num_learners"):
         if getattr(config, name):
             raise InputError(
@@ -227,12 +230,3 @@ def _groups(
     except InputError:
         return alone
     return [{**experiment, "seeds": list(seeds)}]
-
-
-def _checked(study: Study, label: str, experiment: Mapping[str, Any]) -> Plan:
-    """Returns the plan of a variant; errors name its place in the study's file."""
-    made: Experiment = make_experiment(study.name, experiment)
-    try:
-        return prepare(made)
-    except InputError as error:
-        raise InputError(f"{study.source.place(('variants', label))}: {error}") from error
