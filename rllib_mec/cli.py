@@ -94,9 +94,22 @@ def evaluate(
     return evaluate_command(target, env, env_config, episodes, seed, out, trust, explore, trace_out)
 
 
+def _directory(context: click.Context, option: click.Parameter, value: str) -> Path:
+    """Returns the directory that an option names."""
+    if "://" in value:
+        raise InputError(f"--{option.name} {value}: expected a directory, no URI")
+    return Path(value)
+
+
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results", "studies"))
+@click.option(
+    "--out",
+    callback=_directory,
+    default=str(Path("results", "studies")),
+    show_default=True,
+    help="A directory for results; what is there already is kept.",
+)
 @click.option("--seeds", type=click.IntRange(min=1), help="Only so many of the file's seeds.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of each seed.")
 @click.option("--report/--no-report", default=True, help="Write OUT/report/FILE (default: yes).")
@@ -118,10 +131,12 @@ def study(
 ) -> int:
     """Train and evaluate the studies of a YAML file, or go on with them."""
     from rllib_mec.experiment.logs import quieten
+    from rllib_mec.experiment.output import check_output
     from rllib_mec.experiment.report.command import report_command
     from rllib_mec.experiment.report.figures import require_matplotlib
     from rllib_mec.experiment.study.spec import read_file
 
+    check_output(out)
     if report:
         require_matplotlib()  # now, not after the hours that a study takes
 
@@ -150,7 +165,9 @@ def study(
 
 @cli.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default="report", show_default=True)
+@click.option(
+    "--out", callback=_directory, default="report", show_default=True, help="A directory."
+)
 def report(*, runs: tuple[Path, ...], out: Path) -> None:
     """Turn studies into tables, figures and one page.
 

@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from rllib_mec.experiment.evaluate import evaluate
 from rllib_mec.experiment.study import carry_out as module
+from rllib_mec.experiment.study import run
 from rllib_mec.experiment.study.carry_out import carry_out
 from rllib_mec.experiment.study.results import CURVES_SCHEMA, RUNS_SCHEMA
 from rllib_mec.experiment.study.spec import make
@@ -111,6 +112,41 @@ def test_a_baseline_is_evaluated(ray_session, tmp_path):
     assert (row["kind"], row["algorithm"], row["num_ues"]) == ("baseline", "hold", 4)
     assert row["reward"] == values["reward"].mean()
     assert done.curves == []
+
+
+@pytest.mark.ray
+def test_a_unit_that_cannot_be_kept_fails_alone(ray_session, tmp_path, capsys):
+    first, second = units_of(make("study", FORM))[:2]
+    (tmp_path / "units" / first.name / "unit.json").mkdir(parents=True)
+    assert run._carry_out([first, second], tmp_path, 2) == 1
+    assert [path.parent.name for path in tmp_path.glob("units/*/runs.parquet")] == [second.name]
+    errors = capsys.readouterr().err
+    assert f"{first.label}: failed:" in errors
+    assert "unit.json" in errors
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("file", "--out file: expected a directory, found a file"),
+        ("file/inside", "cannot write"),
+        ("s3://bucket/x", "--out s3://bucket/x: expected a directory, no URI"),
+    ],
+)
+def test_where_no_results_can_go(tmp_path, monkeypatch, rllib, out, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray, "init", pytest.fail)
+    (tmp_path / "file").touch()
+    (tmp_path / "f.yaml").write_text(json.dumps({"s": FORM}))
+    status, _, errors = rllib("study", "f.yaml", "--out", out)
+    assert status == 2
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "f.yaml"}
+
+
+def test_help_says_where_results_go(rllib):
+    assert "results/studies" in rllib("study", "--help")[1]
 
 
 def study_in(folder, file, out):
