@@ -5,6 +5,7 @@ Imports of Ray are inside the commands, so that help, listings and errors come a
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -192,7 +193,10 @@ _KINDS = ("algorithms", "environments", "scenarios", "examples")
 @cli.command("list")
 @click.argument("kind", type=click.Choice(_KINDS), required=False)
 def list_names(kind: str | None) -> None:
-    """List algorithms, environments, scenarios or example files, a line each."""
+    """List algorithms, environments, scenarios or example files, a line each.
+
+    Examples are for `rllib train file`, those marked so for `rllib study`.
+    """
     for each in [kind] if kind else _KINDS:
         if kind is None:
             click.echo(f"{each}:")
@@ -219,7 +223,7 @@ def _rows(kind: str) -> list[tuple[str, str]]:
     files = [file for folder in _tuned_examples() for file in sorted(folder.rglob("*.yaml"))]
     if not files:
         click.echo("no tuned_examples directory beside the package", err=True)
-    return [(str(file), _first_comment(file)) for file in files]
+    return [(str(file), _what_it_is(file)) for file in files]
 
 
 def _tuned_examples() -> list[Path]:
@@ -235,9 +239,13 @@ def _summary(scenario: Any) -> str:
     return ", ".join(f"{key} {value}" for key, value in own.items()) or "the default"
 
 
-def _first_comment(file: Path) -> str:
-    first = file.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
+def _what_it_is(file: Path) -> str:
+    """Returns an example's first comment, marked if it is for `rllib study`."""
+    text = file.read_text(encoding="utf-8")
+    first = text.partition("\n")[0]
+    comment = first.lstrip("# ").strip() if first.startswith("#") else ""
+    studies = re.search(r"^ +variants:", text, re.MULTILINE)
+    return f"[rllib study] {comment}" if studies else comment
 
 
 if __name__ == "__main__":

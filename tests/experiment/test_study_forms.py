@@ -3,6 +3,7 @@
 import pytest
 
 from rllib_mec.errors import InputError
+from rllib_mec.experiment.spec import read_file as read_experiments
 from rllib_mec.experiment.study.spec import config_of, make, read_file
 from rllib_mec.experiment.study.units import units_of
 
@@ -252,13 +253,28 @@ def test_a_base_that_cannot_be_is_named_with_its_place(tmp_path, experiments, me
         ({"seed": [1]}, "seed: unknown key: did you mean 'seeds'"),
         ({"num_ues": [0]}, "num_ues.0 = 0"),
         ({"num_ues": [6, 6]}, "6 comes twice"),
-        ({"seeds": []}, "seeds = "),
+        ({"seeds": []}, r"^seeds = \[\]: expected at least 1 entry$"),
+        ({"evaluation": 5}, "^evaluation = 5: expected a mapping$"),
+        ({"variants": {5: {"run": "HMPPO"}}}, "^variants.5: the key is 5: expected a string, in"),
+        ({"config": {5: 1}}, "^config.5: the key is 5: expected a string, in quotes$"),
+        ({"variants": {"a": {"run": 5}}}, "^variants.a.run = 5: expected a string$"),
+        ({"stacked": "no"}, "^stacked = 'no': expected true or false$"),
+        ({"steps": 4.5}, "^steps = 4.5: expected a whole number$"),
+        (
+            {"published": {"returns": [RETURN, RETURN | {"value": "3"}]}},
+            "^published.returns.1.value = '3': expected a number$",
+        ),
+        (
+            {"published": {"returns": [RETURN | {"valu": 3}]}},
+            "^published.returns.0.valu: unknown key: did you mean 'value'",
+        ),
+        ({"published": {"returns": [{}]}}, "^published.returns.0.algorithm is missing$"),
         ({"steps": "many"}, "steps = 'many': expected a whole number"),
         (
             {"evaluation": {"episode": 3}},
             "evaluation.episode: unknown key: did you mean 'episodes'",
         ),
-        ({"variants": {}}, "variants = "),
+        ({"variants": {}}, "^variants = {}: expected at least 1 entry$"),
         ({"variants": {"a": {"run": "HMPPO", "stop": {}}}}, "variants.a.stop: unknown key"),
         ({"config": {"env_config": {"num_ues": 3}}}, "num_ues: is set by num_ues of the study"),
         (
@@ -366,6 +382,32 @@ def test_policies_that_fit_any_number_of_ues():
     }
     change = {"num_ues": [2], "baselines": [], "seeds": [4], "variants": variants}
     assert {unit.tested for unit in units_of(study(test_num_ues=[2, 4], **change))} == {(2, 4)}
+
+
+def test_whole_numbers_may_be_written_as_powers_of_ten(tmp_path):
+    file = tmp_path / "f.yaml"
+    file.write_text(
+        "s: {env: mec, num_ues: [2e0], seeds: [0, 1e0], steps: 4e2, evaluation: {episodes: 1e2}, "
+        "variants: {a: {run: HMPPO, steps: 3e5}}}"
+    )
+    (powers,) = read_file(file)
+    assert (powers.form.steps, powers.form.variants["a"].steps) == (400, 300_000)
+    file.write_text(
+        "s: {env: mec, num_ues: [2], seeds: [0, 1], steps: 400, evaluation: {episodes: 100}, "
+        "variants: {a: {run: HMPPO, steps: 300000}}}"
+    )
+    (whole,) = read_file(file)
+    assert [unit.name for unit in units_of(powers)] == [unit.name for unit in units_of(whole)]
+
+
+def test_experiments_and_studies_are_told_apart(tmp_path):
+    file = tmp_path / "f.yaml"
+    file.write_text("# comment\ns: {env: mec, seeds: [0], steps: 80, variants: {a: {run: HMPPO}}}")
+    with pytest.raises(InputError, match=r"f\.yaml:2: s: is a study: use `rllib study`$"):
+        read_experiments(file)
+    file.write_text("# comment\ne: {run: HMPPO, env: mec, num_samples: 2}")
+    with pytest.raises(InputError, match=r"f\.yaml:2: e: is an experiment: use `rllib train file`"):
+        read_file(file)
 
 
 def test_errors_name_file_and_line(tmp_path):

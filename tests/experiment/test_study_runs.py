@@ -149,6 +149,13 @@ def test_help_says_where_results_go(rllib):
     assert "results/studies" in rllib("study", "--help")[1]
 
 
+def test_examples_that_are_studies_are_marked(rllib):
+    lines = rllib("list", "examples")[1].splitlines()
+    assert any("studies/table1.yaml" in line for line in lines)
+    for line in lines:
+        assert ("[rllib study] " in line) == ("/studies/" in line), line
+
+
 def study_in(folder, file, out):
     command = [sys.executable, "-m", "rllib_mec.cli", "study", str(file), "--out", str(out)]
     return subprocess.run(

@@ -44,23 +44,24 @@ import pydantic
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import forms
-from rllib_mec.experiment.forms import Form
+from rllib_mec.experiment.forms import Form, Whole
 from rllib_mec.experiment.spec import read_file as read_experiments
 from rllib_mec.source import KeyPath, Source, read_yaml
 
 STEPS = "steps"
 """The word in a study's ``config`` that stands for the number of steps."""
 
-_Positive = Annotated[int, pydantic.Field(ge=1)]
+_Positive = Annotated[Whole, pydantic.Field(ge=1)]
 _Positives = Annotated[list[_Positive], pydantic.Field(min_length=1)]
-_Seeds = Annotated[list[Annotated[int, pydantic.Field(ge=0)]], pydantic.Field(min_length=1)]
+_Seed = Annotated[Whole, pydantic.Field(ge=0)]
+_Seeds = Annotated[list[_Seed], pydantic.Field(min_length=1)]
 
 
 class EvaluationForm(Form):
     """``evaluation`` of a study: which episodes all are evaluated on."""
 
-    episodes: Annotated[int, pydantic.Field(ge=2)] = 500
-    seed: Annotated[int, pydantic.Field(ge=0)] = 1000
+    episodes: Annotated[Whole, pydantic.Field(ge=2)] = 500
+    seed: _Seed = 1000
     explored: bool | None = None
 
 
@@ -152,6 +153,8 @@ def make(name: str, form: Any, source: Source | None = None) -> Study:
         raise InputError(f"study name {name!r}: expected letters, digits, '_', '.', '+' or '-'")
     if not isinstance(form, Mapping):
         raise InputError(f"{source.place(()) or name} = {form!r}: expected {{env, variants, …}}")
+    if "run" in form and "variants" not in form:
+        raise InputError(f"{source.place(()) or name}: is an experiment: use `rllib train file`")
     checked = forms.checked(StudyForm, form, source)
     for key in ("num_ues", "test_num_ues", "seeds", "baselines"):
         _check_distinct(getattr(checked, key) or [], source.place((key,)))
