@@ -276,6 +276,13 @@ def test_a_base_that_cannot_be_is_named_with_its_place(tmp_path, experiments, me
         ),
         ({"variants": {}}, "^variants = {}: expected at least 1 entry$"),
         ({"variants": {"a": {"run": "HMPPO", "stop": {}}}}, "variants.a.stop: unknown key"),
+        (
+            {
+                "evaluation": {"explored": True},
+                "variants": {"a": {"run": "HMPPO"}, "a, explored": {"run": "IPPO"}},
+            },
+            "variants.a, explored: is the name of a with drawn actions, too",
+        ),
         ({"config": {"env_config": {"num_ues": 3}}}, "num_ues: is set by num_ues of the study"),
         (
             {"variants": {"a": {"run": "HMPPO", "config": {"env_config": {"num_ues": 5}}}}},

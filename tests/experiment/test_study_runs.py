@@ -13,7 +13,7 @@ from pyarrow import parquet
 from rllib_mec.experiment.evaluate import evaluate
 from rllib_mec.experiment.study import carry_out as module
 from rllib_mec.experiment.study import run
-from rllib_mec.experiment.study.carry_out import carry_out
+from rllib_mec.experiment.study.carry_out import Done, carry_out
 from rllib_mec.experiment.study.results import CURVES_SCHEMA, RUNS_SCHEMA
 from rllib_mec.experiment.study.spec import make
 from rllib_mec.experiment.study.units import units_of
@@ -123,6 +123,31 @@ def test_a_unit_that_cannot_be_kept_fails_alone(ray_session, tmp_path, capsys):
     errors = capsys.readouterr().err
     assert f"{first.label}: failed:" in errors
     assert "unit.json" in errors
+
+
+@pytest.mark.parametrize("explored", [False, True])
+@pytest.mark.parametrize("label", ["HMPPO", "HMPPO, explored"])
+def test_labels_are_those_of_the_study(tmp_path, explored, label):
+    """Also of a unit that another study has carried out under its own label."""
+    evaluation = FORM["evaluation"] | {"explored": explored}
+    form = FORM | {"baselines": [], "test_num_ues": None, "evaluation": evaluation, "seeds": [4]}
+
+    def made(label):
+        return make("study", form | {"variants": {label: {"run": "HMPPO"}}})
+
+    (carried_out,) = units_of(made("another, explored"))
+    metrics = dict.fromkeys(METRICS, -1.0)
+    row = {"algorithm": "HMPPO", "critic": None, "study": "s", "num_ues": 2, "seed": 4, "steps": 8}
+    row |= {"kind": "trained", "episodes": 20, "trained_ues": 2, **metrics}
+    labels = ["another, explored", "another, explored, explored"][: 1 + explored]
+    rows = [row | {"variant": each} for each in labels]
+    run._keep(carried_out, Done(rows, rows[:1], 1.0), tmp_path)
+    study = made(label)
+    run._write(study, units_of(study), tmp_path, "rllib study", ["study"])
+    found = parquet.read_table(tmp_path / "study" / "runs.parquet")["variant"].to_pylist()
+    assert found == [label, f"{label}, explored"][: 1 + explored]
+    curves = parquet.read_table(tmp_path / "study" / "curves.parquet")["variant"].to_pylist()
+    assert curves == [label]
 
 
 @pytest.mark.parametrize(

@@ -177,17 +177,19 @@ def _write(
     """Writes the results of all units of a study as one."""
     (out / study.name).mkdir(exist_ok=True)
     names = units[0].metric_names()  # those of all, as units_of has seen to
+    kept = [json.loads((_folder(unit, out) / _UNIT).read_text()) for unit in units]
     for name, schema in (
         (results.RUNS, results.runs_schema(names)),
         (results.CURVES, results.curves_schema(names)),
     ):
         rows = [
-            row | {"study": unit.study, "variant": results.relabelled(row, unit.variant)}
-            for unit in units
+            row | {"study": unit.study, "variant": label}
+            for unit, about in zip(units, kept, strict=True)
             for row in results.read(_folder(unit, out) / name, schema)
+            for label in [results.relabelled(row, about["unit"]["variant"], unit.variant)]
         ]
         results.write(out / study.name / name, rows, schema)
-    seconds = sum(json.loads((_folder(unit, out) / _UNIT).read_text())["seconds"] for unit in units)
+    seconds = sum(about["seconds"] for about in kept)
     description = {
         "name": study.name,
         "command": command,

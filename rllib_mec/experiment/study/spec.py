@@ -46,6 +46,7 @@ from rllib_mec.errors import InputError
 from rllib_mec.experiment import forms
 from rllib_mec.experiment.forms import Form, Whole
 from rllib_mec.experiment.spec import read_file as read_experiments
+from rllib_mec.experiment.study.results import EXPLORED
 from rllib_mec.source import KeyPath, Source, read_yaml
 
 STEPS = "steps"
@@ -169,6 +170,9 @@ def make(name: str, form: Any, source: Source | None = None) -> Study:
             place = source.place((*keys, "base"))
             part.config = _merged(_base(part.base, source, place), part.config)
     for label, variant in checked.variants.items():
+        if checked.evaluation.explored and label + EXPLORED in checked.variants:
+            place = source.place(("variants", label + EXPLORED))
+            raise InputError(f"{place}: is the name of {label} with drawn actions, too")
         if variant.base is not None:
             variant.shared = False
         _check_distinct(variant.seeds or [], source.place(("variants", label, "seeds")))
