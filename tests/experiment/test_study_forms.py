@@ -305,6 +305,7 @@ def test_forms_that_are_refused(change, message):
     ("change", "message"),
     [
         ({"baselines": ["hld"]}, "baselines: .*'hld'"),
+        ({"config": {"env_config": {"num_tsks": 5}}}, "^config.env_config: .*key 'num_tsks'"),
         ({"baselines": ["greedy"], "num_ues": [2, 40]}, "num_ues = 40"),
         ({"env": "mc"}, "env 'mc'"),
         ({"variants": {"a": {"run": "HMPO"}}}, "variants.a: .*did you mean 'HMPPO'"),

@@ -145,6 +145,8 @@ def _baselines(study: Study) -> Iterator[Unit]:
         ues = sorted({*(form.num_ues or []), *(form.test_num_ues or [])})
         tested: list[int | None] = [*ues] or [None]
         environment = environments.resolve(form.env)
+        with settings.rllib_errors(study.source.place(("config", "env_config"))):
+            environment.check(with_ues(env_config, tested[0]))
         with settings.rllib_errors(study.source.place(("baselines",))):
             for num_ues in tested:
                 check_target(name, environment, with_ues(env_config, num_ues))
