@@ -5,6 +5,7 @@ Imports of Ray are inside the commands, so that help, listings and errors come a
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -94,9 +95,22 @@ def evaluate(
     return evaluate_command(target, env, env_config, episodes, seed, out, trust, explore, trace_out)
 
 
+def _directory(context: click.Context, option: click.Parameter, value: str) -> Path:
+    """Returns the directory that an option names."""
+    if "://" in value:
+        raise InputError(f"--{option.name} {value}: expected a directory, no URI")
+    return Path(value)
+
+
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results", "studies"))
+@click.option(
+    "--out",
+    callback=_directory,
+    default=str(Path("results", "studies")),
+    show_default=True,
+    help="A directory for results; what is there already is kept.",
+)
 @click.option("--seeds", type=click.IntRange(min=1), help="Only so many of the file's seeds.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of each seed.")
 @click.option("--report/--no-report", default=True, help="Write OUT/report/FILE (default: yes).")
@@ -118,10 +132,12 @@ def study(
 ) -> int:
     """Train and evaluate the studies of a YAML file, or go on with them."""
     from rllib_mec.experiment.logs import quieten
+    from rllib_mec.experiment.output import check_output
     from rllib_mec.experiment.report.command import report_command
     from rllib_mec.experiment.report.figures import require_matplotlib
     from rllib_mec.experiment.study.spec import read_file
 
+    check_output(out)
     if report:
         require_matplotlib()  # now, not after the hours that a study takes
 
@@ -150,7 +166,9 @@ def study(
 
 @cli.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default="report", show_default=True)
+@click.option(
+    "--out", callback=_directory, default="report", show_default=True, help="A directory."
+)
 def report(*, runs: tuple[Path, ...], out: Path) -> None:
     """Turn studies into tables, figures and one page.
 
@@ -175,7 +193,10 @@ _KINDS = ("algorithms", "environments", "scenarios", "examples")
 @cli.command("list")
 @click.argument("kind", type=click.Choice(_KINDS), required=False)
 def list_names(kind: str | None) -> None:
-    """List algorithms, environments, scenarios or example files, a line each."""
+    """List algorithms, environments, scenarios or example files, a line each.
+
+    Examples are for `rllib train file`, those marked so for `rllib study`.
+    """
     for each in [kind] if kind else _KINDS:
         if kind is None:
             click.echo(f"{each}:")
@@ -202,7 +223,7 @@ def _rows(kind: str) -> list[tuple[str, str]]:
     files = [file for folder in _tuned_examples() for file in sorted(folder.rglob("*.yaml"))]
     if not files:
         click.echo("no tuned_examples directory beside the package", err=True)
-    return [(str(file), _first_comment(file)) for file in files]
+    return [(str(file), _what_it_is(file)) for file in files]
 
 
 def _tuned_examples() -> list[Path]:
@@ -218,9 +239,13 @@ def _summary(scenario: Any) -> str:
     return ", ".join(f"{key} {value}" for key, value in own.items()) or "the default"
 
 
-def _first_comment(file: Path) -> str:
-    first = file.read_text(encoding="utf-8").partition("\n")[0]
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
+def _what_it_is(file: Path) -> str:
+    """Returns an example's first comment, marked if it is for `rllib study`."""
+    text = file.read_text(encoding="utf-8")
+    first = text.partition("\n")[0]
+    comment = first.lstrip("# ").strip() if first.startswith("#") else ""
+    studies = re.search(r"^ +variants:", text, re.MULTILINE)
+    return f"[rllib study] {comment}" if studies else comment
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 
@@ -17,6 +17,25 @@ class Form(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
+
+def _whole(value: Any) -> Any:
+    """Returns 4e2 as 400, as settings of algorithms are taken."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, pydantic.BeforeValidator(_whole)]
+"""A whole number, which may be written as 3e5."""
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "string_type": "a string",
+}
+"""By pydantic's type of error."""
 
 Checked = TypeVar("Checked", bound=Form)
 OldNames = Mapping[type[Form], Mapping[Any, str]]
@@ -58,11 +77,25 @@ def _error(form: type[Form], source: Source, error: Any, old_names: OldNames) ->
         )
     if error["type"] == "missing":
         return InputError(f"{place} is missing")
+    if error["loc"][-1] == "[key]":
+        *above, key, _ = error["loc"]
+        place = source.place((*above, str(key)))
+        return InputError(f"{place}: the key is {error['input']!r}: expected a string, in quotes")
+    return InputError(f"{place} = {error['input']!r}: {_expected(error)}")
+
+
+def _expected(error: Any) -> str:
+    """What pydantic expects, in the words of all other errors."""
+    kind = error["type"]
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}"
+    if kind in ("too_short", "too_long"):
+        bound, word = ("min", "least") if kind == "too_short" else ("max", "most")
+        length = error["ctx"][f"{bound}_length"]
+        return f"expected at {word} {length} {'entry' if length == 1 else 'entries'}"
     message = error["msg"].replace("Input should be gr", "expected a number gr")
     message = message.replace("Input should be", "expected")
-    message = message.replace("a valid integer", "a whole number").replace("a valid", "a")
-    message = message.replace("a dictionary", "a mapping")
-    return InputError(f"{place} = {error['input']!r}: {message}")
+    return str(message.replace("a valid", "a"))
 
 
 def _innermost(form: type[Form], path: tuple[Any, ...]) -> tuple[type[Form], tuple[Any, ...]]:
@@ -78,14 +111,14 @@ def _innermost(form: type[Form], path: tuple[Any, ...]) -> tuple[type[Form], tup
         if inner is None:
             taken += len(path) > taken and isinstance(path[taken], int)
             break
-        if typing.get_origin(field.annotation) is dict:  # type: ignore[union-attr]
-            taken += 1  # the key of the entry
+        if typing.get_origin(field.annotation) in (dict, list):  # type: ignore[union-attr,operator]
+            taken += 1  # the key or position of the entry
         if taken < len(path):
             form = inner
     return form, path[:taken]
 
 
 def _form_of(annotation: Any) -> type[Form] | None:
-    """Returns the form that a field's type is, or holds as a dictionary's values."""
+    """Returns the form that a field's type is, or holds as values of a dictionary or list."""
     candidates = [annotation, *typing.get_args(annotation)]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, Form)), None)

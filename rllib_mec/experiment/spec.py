@@ -171,6 +171,8 @@ def make(
         raise InputError(f"experiment name {name!r}: expected a name that a directory can have")
     if not isinstance(form, Mapping):
         raise InputError(f"{source.place(()) or name} = {form!r}: expected {{run, env, …}}")
+    if "variants" in form:
+        raise InputError(f"{source.place(()) or name}: is a study: use `rllib study`")
     checked = forms.checked(ExperimentForm, _with_flags(form, flags or {}), source, _OLD_NAMES)
     experiment = Experiment(name, checked, {}, source)
     stop = _checked_stop(experiment, checked.stop, ("stop",))

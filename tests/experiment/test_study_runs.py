@@ -12,7 +12,8 @@ from pyarrow import parquet
 
 from rllib_mec.experiment.evaluate import evaluate
 from rllib_mec.experiment.study import carry_out as module
-from rllib_mec.experiment.study.carry_out import carry_out
+from rllib_mec.experiment.study import run
+from rllib_mec.experiment.study.carry_out import Done, carry_out
 from rllib_mec.experiment.study.results import CURVES_SCHEMA, RUNS_SCHEMA
 from rllib_mec.experiment.study.spec import make
 from rllib_mec.experiment.study.units import units_of
@@ -111,6 +112,73 @@ def test_a_baseline_is_evaluated(ray_session, tmp_path):
     assert (row["kind"], row["algorithm"], row["num_ues"]) == ("baseline", "hold", 4)
     assert row["reward"] == values["reward"].mean()
     assert done.curves == []
+
+
+@pytest.mark.ray
+def test_a_unit_that_cannot_be_kept_fails_alone(ray_session, tmp_path, capsys):
+    first, second = units_of(make("study", FORM))[:2]
+    (tmp_path / "units" / first.name / "unit.json").mkdir(parents=True)
+    assert run._carry_out([first, second], tmp_path, 2) == 1
+    assert [path.parent.name for path in tmp_path.glob("units/*/runs.parquet")] == [second.name]
+    errors = capsys.readouterr().err
+    assert f"{first.label}: failed:" in errors
+    assert "unit.json" in errors
+
+
+@pytest.mark.parametrize("explored", [False, True])
+@pytest.mark.parametrize("label", ["HMPPO", "HMPPO, explored"])
+def test_labels_are_those_of_the_study(tmp_path, explored, label):
+    """Also of a unit that another study has carried out under its own label."""
+    evaluation = FORM["evaluation"] | {"explored": explored}
+    form = FORM | {"baselines": [], "test_num_ues": None, "evaluation": evaluation, "seeds": [4]}
+
+    def made(label):
+        return make("study", form | {"variants": {label: {"run": "HMPPO"}}})
+
+    (carried_out,) = units_of(made("another, explored"))
+    metrics = dict.fromkeys(METRICS, -1.0)
+    row = {"algorithm": "HMPPO", "critic": None, "study": "s", "num_ues": 2, "seed": 4, "steps": 8}
+    row |= {"kind": "trained", "episodes": 20, "trained_ues": 2, **metrics}
+    labels = ["another, explored", "another, explored, explored"][: 1 + explored]
+    rows = [row | {"variant": each} for each in labels]
+    run._keep(carried_out, Done(rows, rows[:1], 1.0), tmp_path)
+    study = made(label)
+    run._write(study, units_of(study), tmp_path, "rllib study", ["study"])
+    found = parquet.read_table(tmp_path / "study" / "runs.parquet")["variant"].to_pylist()
+    assert found == [label, f"{label}, explored"][: 1 + explored]
+    curves = parquet.read_table(tmp_path / "study" / "curves.parquet")["variant"].to_pylist()
+    assert curves == [label]
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("file", "--out file: expected a directory, found a file"),
+        ("file/inside", "cannot write"),
+        ("s3://bucket/x", "--out s3://bucket/x: expected a directory, no URI"),
+    ],
+)
+def test_where_no_results_can_go(tmp_path, monkeypatch, rllib, out, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray, "init", pytest.fail)
+    (tmp_path / "file").touch()
+    (tmp_path / "f.yaml").write_text(json.dumps({"s": FORM}))
+    status, _, errors = rllib("study", "f.yaml", "--out", out)
+    assert status == 2
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "f.yaml"}
+
+
+def test_help_says_where_results_go(rllib):
+    assert "results/studies" in rllib("study", "--help")[1]
+
+
+def test_examples_that_are_studies_are_marked(rllib):
+    lines = rllib("list", "examples")[1].splitlines()
+    assert any("studies/table1.yaml" in line for line in lines)
+    for line in lines:
+        assert ("[rllib study] " in line) == ("/studies/" in line), line
 
 
 def study_in(folder, file, out):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from rllib_mec.errors import InputError
+from rllib_mec.experiment import forms
 from rllib_mec.experiment.study.metrics import MEC, MetricNames
 from rllib_mec.experiment.study.results import (
     ABOUT,
@@ -31,6 +32,8 @@ from rllib_mec.experiment.study.results import (
     later,
     runs_schema,
 )
+from rllib_mec.experiment.study.spec import PublishedForm
+from rllib_mec.source import Source
 
 NO_UES = 0
 """Stands for the number of UEs of an environment without UEs."""
@@ -138,13 +141,51 @@ def read_study(path: Path) -> Study:
 
 def _read_origin(file: Path) -> Origin:
     try:
-        return Origin.model_validate_json(file.read_bytes())
+        origin = Origin.model_validate_json(file.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or error}") from None
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise InputError(f"{file}: {place + ': ' if place else ''}{first['msg']}") from None
+    try:
+        _check_origin(origin)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    return origin
+
+
+def _check_origin(origin: Origin) -> None:
+    """Refuses what a report cannot be made of; the rest of ``spec`` is shown as it is.
+
+    Raises:
+        InputError: without the file's name.
+    """
+    if "reward" not in origin.metrics:
+        raise InputError(f"metrics = {origin.metrics!r}: expected reward among them")
+    every = origin.names.all
+    for name in every:
+        if every.count(name) > 1:
+            raise InputError(f"metrics and decisions: {name!r} comes twice")
+    config = _mapping(origin.spec, "config", "spec.config")
+    _mapping(config, "env_config", "spec.config.env_config")
+    if origin.spec.get("published") is None:
+        return
+    given = _mapping(origin.spec, "published", "spec.published")
+    published = forms.checked(PublishedForm, given, Source(root=("spec", "published")))
+    if published.metric not in origin.metrics:
+        raise InputError(
+            f"spec.published.metric = {published.metric!r}: expected one of "
+            f"{', '.join(origin.metrics)}"
+        )
+
+
+def _mapping(value: dict[str, Any], key: str, place: str) -> dict[str, Any]:
+    """Returns the mapping under a key, an empty one if there is none."""
+    found = value.get(key, {})
+    if not isinstance(found, dict):
+        raise InputError(f"{place} = {found!r}: expected a mapping")
+    return found
 
 
 def _rows(file: Path, schema: pa.Schema, absent: Collection[str] = ()) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ class Table:
     scales: for each number of UEs, between what scores are normalised; None where that is missing.
     rows: by number of UEs; first what was trained, then baselines, then bounds.
     improvements: the probability that the reference's seeds have more reward than others'.
+    unlike: rows that would have one, but for other steps of training, or other episodes.
     """
 
     study: Study
@@ -60,6 +61,7 @@ class Table:
     scales: dict[int, References | None]
     rows: list[Row]
     improvements: list[Row]
+    unlike: list[Row]
 
     @property
     def own(self) -> list[Row]:
@@ -100,15 +102,21 @@ def make_table(study: Study, with_paper: bool = False) -> Table:
     rows = [_row(study, group, scales[group[0].num_ues], with_paper) for group in ordered]
     reference = _reference(study.runs)
     rewards = {_key(group[0]): [_reward(run) for run in group] for group in ordered}
-    pairs = [
-        _improvement(reference, row, rewards)
-        for row in rows
-        if reference is not None
-        and row["kind"] == "trained"
-        and row["variant"] != reference
-        and (reference, row["trained_ues"], row["num_ues"]) in rewards
-    ]
-    return Table(study, reference, scales, rows, pairs)
+    ours = {
+        (row["trained_ues"], row["num_ues"]): row for row in rows if row["variant"] == reference
+    }
+    pairs, unlike = [], []
+    for row in rows:
+        if row["kind"] != "trained" or row["variant"] == reference:
+            continue
+        against = ours.get((row["trained_ues"], row["num_ues"]))
+        if reference is None or against is None:
+            continue
+        if any(row[key] != against[key] for key in ("steps", "episodes")):
+            unlike.append(row)
+        else:
+            pairs.append(_improvement(reference, row, rewards))
+    return Table(study, reference, scales, rows, pairs, unlike)
 
 
 def _key(run: Run) -> tuple[str, int | None, int]:

@@ -117,7 +117,8 @@ def steps_to_good(row: Row) -> str:
 
 def answers(table: Table) -> list[str]:
     """Returns what a table says, a sentence each."""
-    return [*_reached(table), *_improvements(table), *_margins(table), *_unscored(table)]
+    compared = [*_improvements(table), *_unlike(table), *_margins(table)]
+    return [*_reached(table), *compared, *_unscored(table)]
 
 
 def _reached(table: Table) -> list[str]:
@@ -156,6 +157,16 @@ def _improvements(table: Table) -> list[str]:
     return lines
 
 
+def _unlike(table: Table) -> list[str]:
+    if not table.unlike:
+        return []
+    names = ", ".join(dict.fromkeys(row["variant"] for row in table.unlike))
+    return [
+        f"No probability of improvement of {table.reference} over {names}: trained for another "
+        "number of steps, or evaluated on other episodes."
+    ]
+
+
 def verdict(pair: Row) -> str:
     """Returns what a probability of improvement and its interval say."""
     if pair["ci95"] is None:
@@ -171,7 +182,7 @@ def _margins(table: Table) -> list[str]:
     rows = {r["variant"]: r for r in table.own if r["num_ues"] == paper.MARGINS_UES}
     ours = rows.get(table.reference or "")
     ippo = next((row for row in rows.values() if row["algorithm"] == "IPPO"), None)
-    if ours is None or ippo is None or ours["paper"] is None:
+    if ours is None or ippo is None or ours["paper"] is None or ippo in table.unlike:
         return []
     # Rewards are negative, so that this is a gain for all four; without a change, no share of it.
     known = [m for m in METRICS if ours[m] is not None and ippo[m] and ippo[m]["iqm"]]

@@ -118,9 +118,13 @@ def summary(values: Mapping[str, Any], names: MetricNames) -> Row:
     return row
 
 
-def relabelled(row: Row, variant: str) -> str:
-    """Returns the label of a row in a study that calls the row's unit ``variant``."""
-    return variant + (EXPLORED if row["variant"].endswith(EXPLORED) else "")
+def relabelled(row: Row, before: str, variant: str) -> str:
+    """Returns the label of a row in a study that calls the row's unit ``variant``.
+
+    Args:
+        before: what the study that has carried the unit out calls it.
+    """
+    return variant + row["variant"].removeprefix(before)
 
 
 def write(path: Path, rows: Sequence[Row], schema: pyarrow.Schema) -> None:

@@ -15,10 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import ray
 
+from rllib_mec.errors import InputError
 from rllib_mec.experiment import interrupt
 from rllib_mec.experiment.announce import last_line
+from rllib_mec.experiment.output import check_output
 from rllib_mec.experiment.progress import duration
 from rllib_mec.experiment.run import Options, ray_session
 from rllib_mec.experiment.study import results
@@ -48,7 +51,15 @@ def run(
 
     Returns:
         0, all went well; 1, some unit failed; 130, a signal ended the run.
+
+    Raises:
+        InputError: ``out`` is no directory and cannot be made one.
     """
+    check_output(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot write: {error.strerror or error}") from None
     everything = {unit.name: unit for own in units for unit in own}
     missing = [unit for unit in everything.values() if not _is_there(unit, out)]
     interrupt.say(
@@ -61,7 +72,11 @@ def run(
             failed = _carry_out(missing, out, len(everything))
     for study, own in zip(studies, units, strict=True):
         if all(_is_there(unit, out) for unit in own):
-            _write(study, own, out, command, [each.name for each in studies])
+            try:
+                _write(study, own, out, command, [each.name for each in studies])
+            except OSError as error:
+                failed += 1
+                interrupt.say(f"{study.name}: cannot write its results: {error}", sys.stderr)
     if interrupt.requested():
         interrupt.say(f"stopped; to continue: {options.resume_command}")
         return interrupt.EXIT_CODE
@@ -87,12 +102,13 @@ def _carry_out(missing: Sequence[Unit], out: Path, total: int) -> int:
             place = f"[{total - len(running)}/{total}]"
             try:
                 done = ray.get(reference)
-            except ray.exceptions.RayError as error:
+                _keep(unit, done, out)
+            # A full disk, or a result that no column holds, ends one unit alone.
+            except (ray.exceptions.RayError, OSError, pyarrow.ArrowException) as error:
                 failed += 1
                 interrupt.say(f"{place} {unit.label}: failed:", sys.stderr)
                 interrupt.say(f"  {last_line(error)}", sys.stderr)
                 continue
-            _keep(unit, done, out)
             reward = sum(row["reward"] for row in done.runs) / len(done.runs)
             taken = duration(time.monotonic() - started)
             interrupt.say(f"{place} {taken}  {unit.label}: reward {reward:.2f}")
@@ -161,17 +177,19 @@ def _write(
     """Writes the results of all units of a study as one."""
     (out / study.name).mkdir(exist_ok=True)
     names = units[0].metric_names()  # those of all, as units_of has seen to
+    kept = [json.loads((_folder(unit, out) / _UNIT).read_text()) for unit in units]
     for name, schema in (
         (results.RUNS, results.runs_schema(names)),
         (results.CURVES, results.curves_schema(names)),
     ):
         rows = [
-            row | {"study": unit.study, "variant": results.relabelled(row, unit.variant)}
-            for unit in units
+            row | {"study": unit.study, "variant": label}
+            for unit, about in zip(units, kept, strict=True)
             for row in results.read(_folder(unit, out) / name, schema)
+            for label in [results.relabelled(row, about["unit"]["variant"], unit.variant)]
         ]
         results.write(out / study.name / name, rows, schema)
-    seconds = sum(json.loads((_folder(unit, out) / _UNIT).read_text())["seconds"] for unit in units)
+    seconds = sum(about["seconds"] for about in kept)
     description = {
         "name": study.name,
         "command": command,

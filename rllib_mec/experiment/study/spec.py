@@ -44,23 +44,25 @@ import pydantic
 
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import forms
-from rllib_mec.experiment.forms import Form
+from rllib_mec.experiment.forms import Form, Whole
 from rllib_mec.experiment.spec import read_file as read_experiments
-from rllib_mec.source import Source, read_yaml
+from rllib_mec.experiment.study.results import EXPLORED
+from rllib_mec.source import KeyPath, Source, read_yaml
 
 STEPS = "steps"
 """The word in a study's ``config`` that stands for the number of steps."""
 
-_Positive = Annotated[int, pydantic.Field(ge=1)]
+_Positive = Annotated[Whole, pydantic.Field(ge=1)]
 _Positives = Annotated[list[_Positive], pydantic.Field(min_length=1)]
-_Seeds = Annotated[list[Annotated[int, pydantic.Field(ge=0)]], pydantic.Field(min_length=1)]
+_Seed = Annotated[Whole, pydantic.Field(ge=0)]
+_Seeds = Annotated[list[_Seed], pydantic.Field(min_length=1)]
 
 
 class EvaluationForm(Form):
     """``evaluation`` of a study: which episodes all are evaluated on."""
 
-    episodes: Annotated[int, pydantic.Field(ge=2)] = 500
-    seed: Annotated[int, pydantic.Field(ge=0)] = 1000
+    episodes: Annotated[Whole, pydantic.Field(ge=2)] = 500
+    seed: _Seed = 1000
     explored: bool | None = None
 
 
@@ -152,28 +154,31 @@ def make(name: str, form: Any, source: Source | None = None) -> Study:
         raise InputError(f"study name {name!r}: expected letters, digits, '_', '.', '+' or '-'")
     if not isinstance(form, Mapping):
         raise InputError(f"{source.place(()) or name} = {form!r}: expected {{env, variants, …}}")
+    if "run" in form and "variants" not in form:
+        raise InputError(f"{source.place(()) or name}: is an experiment: use `rllib train file`")
     checked = forms.checked(StudyForm, form, source)
-    if checked.base is not None:
-        checked.config = _merged(_base(checked.base, source), checked.config)
     for key in ("num_ues", "test_num_ues", "seeds", "baselines"):
         _check_distinct(getattr(checked, key) or [], source.place((key,)))
+    parts: dict[KeyPath, StudyForm | VariantForm] = {(): checked}
+    parts |= {("variants", label): variant for label, variant in checked.variants.items()}
+    for keys, part in parts.items():
+        own = _checked_env_config(part.config, source.place((*keys, "config", "env_config")))
+        if "num_ues" in own and checked.num_ues is not None:
+            place = source.place((*keys, "config", "env_config", "num_ues"))
+            raise InputError(f"{place}: is set by num_ues of the study")
+        if part.base is not None:
+            place = source.place((*keys, "base"))
+            part.config = _merged(_base(part.base, source, place), part.config)
     for label, variant in checked.variants.items():
+        if checked.evaluation.explored and label + EXPLORED in checked.variants:
+            place = source.place(("variants", label + EXPLORED))
+            raise InputError(f"{place}: is the name of {label} with drawn actions, too")
         if variant.base is not None:
-            variant.config = _merged(_base(variant.base, source), variant.config)
             variant.shared = False
         _check_distinct(variant.seeds or [], source.place(("variants", label, "seeds")))
-        if "env_config" in variant.config and not isinstance(variant.config["env_config"], dict):
-            raise InputError(
-                f"{source.place(('variants', label, 'config', 'env_config'))} = "
-                f"{variant.config['env_config']!r}: expected a mapping"
-            )
-    if checked.num_ues is None:
-        if checked.test_num_ues is not None:
-            place = source.place(("test_num_ues",))
-            raise InputError(f"{place} = {checked.test_num_ues!r}: expected num_ues, too")
-    elif "num_ues" in env_config_of(checked, None):
-        place = source.place(("config", "env_config", "num_ues"))
-        raise InputError(f"{place}: is set by num_ues of the study")
+    if checked.num_ues is None and checked.test_num_ues is not None:
+        place = source.place(("test_num_ues",))
+        raise InputError(f"{place} = {checked.test_num_ues!r}: expected num_ues, too")
     return Study(name, checked, source)
 
 
@@ -204,18 +209,36 @@ def with_ues(env_config: Mapping[str, Any], num_ues: int | None) -> dict[str, An
 def env_config_of(form: StudyForm, variant: VariantForm | None) -> dict[str, Any]:
     """Returns the ``env_config`` of a variant, or that of the baselines, without ``num_ues``."""
     own = variant.config.get("env_config", {}) if variant is not None else {}
-    return {**(form.config.get("env_config") or {}), **own}
+    return {**form.config.get("env_config", {}), **own}
 
 
-def _base(path: str, source: Source) -> dict[str, Any]:
+def _base(path: str, source: Source, place: str) -> dict[str, Any]:
     """Returns the settings of the experiment in a file, without its seed and number of UEs."""
-    experiments = read_experiments(Path(source.name).parent / path)
-    if len(experiments) != 1:
-        raise InputError(f"{source.place(('base',))} = {path!r}: expected a file of one experiment")
-    config = copy.deepcopy(experiments[0].form.config)
+    try:
+        experiments = read_experiments(Path(source.name).parent / path)
+        if len(experiments) != 1:
+            raise InputError("expected a file of one experiment")
+        config = copy.deepcopy(experiments[0].form.config)
+        _checked_env_config(config, experiments[0].place("config", "env_config")).pop(
+            "num_ues", None
+        )
+    except InputError as error:
+        raise InputError(f"{place} = {path!r}: {error}") from None
     config.pop("seed", None)
-    config.get("env_config", {}).pop("num_ues", None)
     return config
+
+
+def _checked_env_config(config: dict[str, Any], place: str) -> dict[str, Any]:
+    """Returns the ``env_config`` of settings, which is a mapping from now on.
+
+    ``env_config:`` with nothing below it is null in YAML.
+    """
+    if config.get("env_config", ...) is None:
+        config["env_config"] = {}
+    own = config.get("env_config", {})
+    if not isinstance(own, dict):
+        raise InputError(f"{place} = {own!r}: expected a mapping")
+    return own
 
 
 def _check_distinct(values: Sequence[Any], place: str) -> None:

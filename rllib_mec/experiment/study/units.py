@@ -12,9 +12,10 @@ from typing import Any
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import environments, settings
 from rllib_mec.experiment.plan import Plan, prepare
-from rllib_mec.experiment.spec import Experiment
 from rllib_mec.experiment.spec import make as make_experiment
+from rllib_mec.experiment.study.checks import check_environments, check_tested, check_variant
 from rllib_mec.experiment.study.metrics import MetricNames, metric_names
+from rllib_mec.experiment.study.named_files import trace_digest, without_paths
 from rllib_mec.experiment.study.results import BASELINE, BOUND, TRAINED
 from rllib_mec.experiment.study.spec import Study, config_of, env_config_of, with_ues
 from rllib_mec.hmppo import HMPPOConfig
@@ -32,7 +33,8 @@ class Unit:
     num_ues: trained on. tested: numbers of UEs to evaluate on. None of an environment without UEs.
     seeds: those that are trained together; none for baselines.
     steps: of each seed. episodes, evaluation_seed: of the evaluation. explored: whether what is
-    trained is evaluated with drawn actions, too.
+    trained is evaluated with drawn actions, too. trace: a digest of the trace that ``env_config``
+    names.
     """
 
     study: str
@@ -46,6 +48,7 @@ class Unit:
     episodes: int
     evaluation_seed: int
     explored: bool = False
+    trace: str | None = None
 
     @property
     def name(self) -> str:
@@ -55,8 +58,11 @@ class Unit:
         """
         what = dataclasses.asdict(self)
         del what["study"], what["variant"]
+        # Names are older than these.
         if not self.explored:
-            del what["explored"]  # Names are older than this.
+            del what["explored"]
+        if self.trace is None:
+            del what["trace"]
         described = json.dumps(what, sort_keys=True).encode()
         # Without UEs, the environment tells units apart.
         parts = [
@@ -91,7 +97,8 @@ class Unit:
     def metric_names(self) -> MetricNames:
         """Returns what is measured of its episodes."""
         of_training = self.form.get("config", self.form)
-        return metric_names(self.form["env"], of_training["env_config"])
+        # A trace may fit this number of UEs alone.
+        return metric_names(self.form["env"], with_ues(of_training["env_config"], self.num_ues))
 
     def resources(self) -> dict[str, float]:
         """Returns what Ray has to give the task that carries the unit out."""
@@ -108,6 +115,7 @@ def units_of(study: Study) -> list[Unit]:
     Raises:
         InputError: an algorithm, environment or setting that cannot work, with its place.
     """
+    check_environments(study)
     units = [*_baselines(study), *_trained(study)]
     first, *others = units
     names = first.metric_names()
@@ -136,8 +144,10 @@ def _baselines(study: Study) -> Iterator[Unit]:
         env_config = env_config_of(form, None)
         ues = sorted({*(form.num_ues or []), *(form.test_num_ues or [])})
         tested: list[int | None] = [*ues] or [None]
+        environment = environments.resolve(form.env)
+        with settings.rllib_errors(study.source.place(("config", "env_config"))):
+            environment.check(with_ues(env_config, tested[0]))
         with settings.rllib_errors(study.source.place(("baselines",))):
-            environment = environments.resolve(form.env)
             for num_ues in tested:
                 check_target(name, environment, with_ues(env_config, num_ues))
         for num_ues in tested:
@@ -148,7 +158,7 @@ def _baselines(study: Study) -> Iterator[Unit]:
                 form={
                     "run": name,
                     "env": form.env,
-                    "env_config": _with_curves(form.env, env_config),
+                    "env_config": without_paths(form.env, env_config),
                 },
                 num_ues=num_ues,
                 tested=(num_ues,),
@@ -156,6 +166,7 @@ def _baselines(study: Study) -> Iterator[Unit]:
                 steps=0,
                 episodes=evaluation.episodes,
                 evaluation_seed=evaluation.seed,
+                trace=trace_digest(form.env, env_config),
             )
 
 
@@ -177,12 +188,12 @@ def _trained(study: Study) -> Iterator[Unit]:
             }
             for group in _groups(study, label, experiment, seeds):
                 config = group["config"]
-                curves = _with_curves(group["env"], config["env_config"])
+                env_config = without_paths(group["env"], config["env_config"])
                 yield Unit(
                     study=study.name,
                     variant=label,
                     kind=TRAINED,
-                    form={**group, "config": {**config, "env_config": curves}},
+                    form={**group, "config": {**config, "env_config": env_config}},
                     num_ues=num_ues,
                     tested=tuple(form.test_num_ues or [num_ues]),
                     seeds=tuple(group.get("seeds") or [config["seed"]]),
@@ -190,6 +201,7 @@ def _trained(study: Study) -> Iterator[Unit]:
                     episodes=form.evaluation.episodes,
                     evaluation_seed=form.evaluation.seed,
                     explored=bool(form.evaluation.explored),
+                    trace=trace_digest(group["env"], env_config),
                 )
 
 
@@ -201,7 +213,9 @@ def _groups(
     if "seed" in experiment["config"]:
         raise InputError(f"{place}: config.seed is set by seeds of the study")
     alone = [{**experiment, "config": {**experiment["config"], "seed": seed}} for seed in seeds]
-    config = _checked(study, label, alone[0]).configs[0]
+    plan = check_variant(study, label, alone[0])
+    check_tested(study, label, alone[0], plan, study.form.test_num_ues or ())
+    config = plan.configs[0]
     for name in ("num_env_runners", "num_learners"):
         if getattr(config, name):
             raise InputError(
@@ -218,32 +232,3 @@ def _groups(
     except InputError:
         return alone
     return [{**experiment, "seeds": list(seeds)}]
-
-
-def _with_curves(env: str, env_config: dict[str, Any]) -> dict[str, Any]:
-    """Returns an ``env_config`` with measured curves in place of the path of their profile.
-
-    So that units are told apart by the curves: they are carried out again if what the path names
-    has changed, and not if it lies elsewhere.
-    """
-    found = environments.without_files(env, env_config)
-    scenario = found.get("scenario")
-    holders = [found, *([scenario] if isinstance(scenario, dict) else [])]
-    measured = [each for each in holders if isinstance(each.get("quality"), dict)]
-    if not measured:
-        return env_config
-    for holder in measured:
-        if holder["quality"].get("curves"):
-            holder["quality"] = {k: v for k, v in holder["quality"].items() if k != "profile"}
-    if "trace" in env_config:
-        found["trace"] = env_config["trace"]  # which is none of the curves
-    return found
-
-
-def _checked(study: Study, label: str, experiment: Mapping[str, Any]) -> Plan:
-    """Returns the plan of a variant; errors name its place in the study's file."""
-    made: Experiment = make_experiment(study.name, experiment)
-    try:
-        return prepare(made)
-    except InputError as error:
-        raise InputError(f"{study.source.place(('variants', label))}: {error}") from error

@@ -101,6 +101,18 @@ def test_hmppo_is_compared_with_each_other_trained_variant(table):
     assert "the paper states reward 33.79 %, delay 80.49 %" in said
 
 
+@pytest.mark.parametrize("other", [{"steps": 50_000}, {"episodes": 20}])
+def test_what_was_trained_or_evaluated_otherwise_is_not_compared(tmp_path, other):
+    runs, curves = studies.make(num_ues=(6, 8), seeds=2)
+    runs = [run | other if (run["variant"], run["num_ues"]) == ("IPPO", 8) else run for run in runs]
+    table = table_of(tmp_path, runs, curves)
+    pairs = {(pair["over"], pair["num_ues"]) for pair in table.improvements}
+    assert pairs == {("HMPPO, joint_state", 6), ("HMPPO, joint_state", 8), ("IPPO", 6)}
+    said = wording.answers(table)
+    assert any("of improvement of HMPPO, decision_point over IPPO: trained for" in s for s in said)
+    assert not any(line.startswith("Gains of") for line in said)
+
+
 @pytest.mark.parametrize(
     ("interval", "said"),
     [

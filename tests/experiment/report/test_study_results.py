@@ -2,6 +2,7 @@
 
 import json
 
+import made_up_benchmarks as benchmarks
 import made_up_studies as studies
 import numpy as np
 import pyarrow as pa
@@ -135,3 +136,39 @@ def test_a_study_without_rows(folder):
 def test_a_description_that_cannot_be(folder, text, said):
     (folder / "study.json").write_text(text)
     refused(folder, "study.json", said)
+
+
+def test_what_is_published_is_read(tmp_path):
+    folder = benchmarks.write(tmp_path / "walk")
+    assert read_study(folder).origin.spec["published"] == benchmarks.PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"published": "MAPPO"}, "spec.published = 'MAPPO': expected a mapping"),
+        ({"published": [1]}, "spec.published = [1]: expected a mapping"),
+        ({"published": {"returns": 5}}, "spec.published.returns = 5: expected a list"),
+        (
+            {"published": {"returns": [{"value": 1.0, "steps": 5, "source": "x"}]}},
+            "spec.published.returns.0.algorithm is missing",
+        ),
+        (
+            {"published": benchmarks.PUBLISHED | {"metric": "foo"}},
+            "spec.published.metric = 'foo': expected one of reward, theirs",
+        ),
+        ({"config": "gamma"}, "spec.config = 'gamma': expected a mapping"),
+        ({"config": {"env_config": "field"}}, "spec.config.env_config = 'field': expected a map"),
+    ],
+)
+def test_a_specification_that_cannot_be(tmp_path, changes, said):
+    spec = {"env": "walk", "published": benchmarks.PUBLISHED}
+    refused(benchmarks.write(tmp_path / "walk", spec=spec | changes), "study.json", said)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [(["theirs"], "metrics = ['theirs']: expected reward"), (["reward"] * 2, "comes twice")],
+)
+def test_metrics_that_cannot_be(tmp_path, metrics, said):
+    refused(benchmarks.write(tmp_path / "walk", metrics=metrics), "study.json", said)
