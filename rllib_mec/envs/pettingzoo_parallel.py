@@ -8,7 +8,7 @@ from typing import Any
 from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
 
 
-class ParallelEnds(ParallelPettingZooEnv):
+class PettingZooParallelEnv(ParallelPettingZooEnv):
     """RLlib's wrapper, which does not see an episode end whose last agents end in unlike ways.
 
     PettingZoo's episodes are over when nobody is left in ``agents``; RLlib's wrapper asks whether

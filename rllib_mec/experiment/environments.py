@@ -232,10 +232,10 @@ def _pettingzoo(module: str) -> Callable[[Mapping[str, Any]], Any]:
     def make(env_config: Mapping[str, Any]) -> Any:
         from ray.rllib.env.wrappers.pettingzoo_env import PettingZooEnv
 
-        from rllib_mec.envs.pettingzoo_parallel import ParallelEnds
+        from rllib_mec.envs.pettingzoo_parallel import PettingZooParallelEnv
 
         env = make_env(**env_config)
-        wrapped: Any = (PettingZooEnv if turns else ParallelEnds)(env)
+        wrapped: Any = (PettingZooEnv if turns else PettingZooParallelEnv)(env)
         # RLlib takes those that are there at first, in an order that differs between processes.
         agents = list(env.possible_agents)
         wrapped.possible_agents, wrapped.agents = agents, list(agents)

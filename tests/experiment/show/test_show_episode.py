@@ -145,7 +145,7 @@ def test_what_plays_no_episode_is_refused(target, env, message):
 def test_other_environments_are_refused():
     pytest.importorskip("mpe2")
     name = "pettingzoo:mpe2.simple_spread_v3"
-    with pytest.raises(InputError, match="ParallelPettingZooEnv: expected mec, mec-case-decision"):
+    with pytest.raises(InputError, match="PettingZooParallelEnv: expected mec, mec-case-decision"):
         play("random", name, {}, 0)
 
 
