@@ -181,8 +181,11 @@ def test_learners_together_learn_what_each_learns_alone(members, case):
     "case",
     [
         {},
-        {**ENTITIES, "entity_shared": True, "use_kl_loss": True, "update": "sequential"},
         IN_TURN,
+        pytest.param(
+            {**ENTITIES, "entity_shared": True, "use_kl_loss": True, "update": "sequential"},
+            marks=pytest.mark.cluster,  # a minute of compiling
+        ),
     ],
 )
 def test_compiled_it_is_the_same(case, caplog):

@@ -22,7 +22,7 @@ from rllib_mec.envs import BatchedMECEnv
 from rllib_mec.errors import InputError
 from rllib_mec.experiment.environments import scenario
 from rllib_mec.experiment.export.write import About, write_policy
-from rllib_mec.experiment.serving.command import read_token
+from rllib_mec.experiment.serving.command import _any_port, read_token
 from rllib_mec.orchestrator import Orchestrator
 from rllib_mec.orchestrator.front import Limits
 from rllib_mec.orchestrator.mec import states_of_mec
@@ -210,6 +210,16 @@ def test_what_waits_is_decided_together(directory, states, monkeypatch):
     batches = served._front.metrics.batches
     assert batches.sum == len(states)
     assert sum(batches.counts) < len(states) / 2
+
+
+def test_any_port_is_none_that_systems_give_away():
+    """Ray's processes ask the system for ports between the choice of this one and its use."""
+    for port in {_any_port("127.0.0.1") for _ in range(20)}:
+        assert 20_000 <= port < 32_000
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    with pytest.raises(InputError, match=r"--host 192\.0\.2\.1 --port"):
+        _any_port("192.0.2.1")
 
 
 def test_bad_arguments_are_one_line(rllib, directory, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import signal
 import socket
 import sys
@@ -72,7 +73,7 @@ def serve_command(
     spec = Orchestrator(directory).policy.spec
     files = {name: (directory / name).read_bytes() for name in (*spec.files, "spec.json")}
     if not options.on_cluster:
-        port = _free_port(host, port)
+        port = _free_port(host, port) if port else _any_port(host)
         # Ray's workers let all other processes go first, but here somebody waits for them.
         os.environ.setdefault("RAY_worker_niceness", "0")
 
@@ -117,8 +118,23 @@ def serve_command(
     return 0
 
 
+def _any_port(host: str) -> int:
+    """Returns a port that is free, and that no other process is given by chance until it is taken.
+
+    Ray's own processes ask for any port, of which systems have those above 32,767 or 49,151.
+
+    Raises:
+        InputError: none can be had on this host.
+    """
+    ports = random.SystemRandom().sample(range(20_000, 32_000), 20)
+    for port in ports[:-1]:
+        with contextlib.suppress(InputError):
+            return _free_port(host, port)
+    return _free_port(host, ports[-1])
+
+
 def _free_port(host: str, port: int) -> int:
-    """Returns the port, or one that is free for 0.
+    """Returns the port, if it is free.
 
     Raises:
         InputError: it cannot be had.
@@ -131,7 +147,7 @@ def _free_port(host: str, port: int) -> int:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"--host {host} --port {port}: {reason}") from None
-        return int(probe.getsockname()[1])
+        return port
 
 
 def _check_unserved(serve: Any, options: Any) -> None:
