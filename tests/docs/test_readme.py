@@ -271,6 +271,17 @@ def test_the_orchestrator_that_is_shown_decides(tmp_path, monkeypatch, capsys):
     assert set(decided) == set(ast.literal_eval(shown))
 
 
+def test_the_memory_that_is_kept_is_worth_what_was_measured():
+    path = "tests/benchmarks/results/freed_memory.json"
+    wide, narrow, _ = json.loads((ROOT / path).read_text())["works"]
+    assert (wide["minibatch"], narrow["minibatch"]) == (3200, 320)
+    low, high = wide["range"]
+    text = " ".join(README.split())
+    assert f"{wide['kept_over_untouched']:.2f} times as fast ({low:.2f} to {high:.2f}, " in text
+    assert narrow["range"][0] <= 1 <= narrow["range"][1]
+    assert path in text
+
+
 def test_the_latencies_of_serving_are_those_that_are_kept():
     kept = json.loads((ROOT / "tests/benchmarks/results/serving.json").read_text())
     latency = kept["latency_ms"]
