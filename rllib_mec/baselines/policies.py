@@ -53,14 +53,14 @@ class Random:
         self._random = np.random.default_rng(seed)
         groups: Mapping[str, tuple[str, ...]] = getattr(env, "agent_groups", None) or {}
         members = {agent for ids in groups.values() for agent in ids}
-        self._members = {a: 1 for a in env.action_spaces if a not in members}
-        self._members |= {name: len(ids) for name, ids in groups.items()}
-        self._of_one = {
-            name: env.action_spaces[groups.get(name, (name,))[0]] for name in self._members
+        self._counts = {a: 1 for a in env.action_spaces if a not in members}
+        self._counts |= {name: len(ids) for name, ids in groups.items()}
+        self._space_of_one = {
+            name: env.action_spaces[groups.get(name, (name,))[0]] for name in self._counts
         }
         self._spaces = {
-            name: gym.vector.utils.batch_space(self._of_one[name], env.num_envs * count)
-            for name, count in self._members.items()
+            name: gym.vector.utils.batch_space(self._space_of_one[name], env.num_envs * count)
+            for name, count in self._counts.items()
         }
         for space, stream in zip(
             self._spaces.values(), seed.generate_state(len(self._spaces)), strict=True
@@ -71,11 +71,11 @@ class Random:
         actions = {name: space.sample() for name, space in self._spaces.items()}
         for name, observed in observations.items():
             if isinstance(observed, Mapping) and MASK in observed:
-                rows = env.num_envs * self._members[name]
+                rows = env.num_envs * self._counts[name]
                 masks = _reshaped(observed[MASK], rows)
-                keep_to_masks(actions[name], self._of_one[name], masks, name, self._random)
+                keep_to_masks(actions[name], self._space_of_one[name], masks, name, self._random)
         return {
-            name: own if self._members[name] == 1 else _reshaped(own, env.num_envs)
+            name: own if self._counts[name] == 1 else _reshaped(own, env.num_envs)
             for name, own in actions.items()
         }
 

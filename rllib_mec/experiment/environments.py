@@ -17,7 +17,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from rllib_mec.errors import InputError, did_you_mean
 from rllib_mec.experiment import search_space
@@ -124,6 +124,11 @@ def scenario(name: str, env_config: Mapping[str, Any]) -> dict[str, Any] | None:
     return None if simulated is None else simulated.to_dict()
 
 
+def names_a_file(scenario: Any) -> TypeGuard[str]:
+    """Whether a scenario is given as the path of a YAML file."""
+    return isinstance(scenario, str) and scenario.endswith(_YAML)
+
+
 def without_files(name: str, env_config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an env_config with the scenario itself in place of the file that holds it.
 
@@ -138,7 +143,7 @@ def without_files(name: str, env_config: Mapping[str, Any]) -> dict[str, Any]:
         found["trace"] = os.path.abspath(found["trace"])
     kind, base = _SCENARIOS.get(name, (Scenario, "published"))
     given = found.get("scenario", base)
-    if isinstance(given, str) and given.endswith(_YAML):
+    if names_a_file(given):
         found["scenario"] = given = kind.of(given).to_dict()
     if isinstance(given, Mapping) and isinstance(given.get("quality"), Mapping):
         quality = _with_curves(given["quality"], given.get("base", base), kind)

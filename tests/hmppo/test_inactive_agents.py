@@ -10,17 +10,14 @@ from learners import batch_for, build, state, update
 from ray.rllib.core.columns import Columns
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from toy_relay import SIZES, BatchableRelay, Relay, there
-from toy_teams import CopyEnv, toy_config
+from toy_teams import toy_config
 
-from rllib_mec.hmppo import Team
 from rllib_mec.hmppo.learning.active_rows import ACTIVE
 from rllib_mec.hmppo.learning.advantages import normalised
 from rllib_mec.hmppo.learning.episodes_to_team_batch import TEAM_BATCH, EpisodesToTeamBatch
 from rllib_mec.hmppo.learning.gradients import Coefficients, actor_gradient
 from rllib_mec.hmppo.modules.leaf_parameters import LeafParameters
 from rllib_mec.hmppo.recording import rows as recording
-from rllib_mec.hmppo.sampling.ends import Ends
-from rllib_mec.hmppo.sampling.whole_steps import WholeSteps
 from rllib_mec.hmppo.team_batch import TeamBatch
 
 ALONE = ("walker", "porter", "guest")
@@ -104,70 +101,6 @@ def ours_there(columns, name):
     if own is None or column not in ("actions", "log_probs", "parameters"):
         return slice(None)
     return own.reshape(len(own), -1).all(axis=1)
-
-
-class Ending:
-    """Two agents; what WholeSteps is told of the first environment."""
-
-    def __init__(self):
-        self.team = Team.of_env(CopyEnv())
-        self.steps = WholeSteps(self.team, 1)
-
-    def complete(self, observed, terminated=(), truncated=(), over=False):
-        seen = {a: np.zeros(self.team.observation_size(a), np.float32) for a in observed}
-        ends = [dict.fromkeys(own, True) | {"__all__": over} for own in (terminated, truncated)]
-        ends[1]["__all__"] = False
-        _, *found = self.steps.complete(0, seen, dict.fromkeys(observed, 1.0), *ends)
-        return [own["__all__"] for own in found], {
-            a for a, own in seen.items() if np.isnan(own).all()
-        }
-
-
-def test_an_episode_ends_when_each_agent_has_ended():
-    one = Ending()
-    every = ["leader", "painter", "tail"]
-    assert one.complete(every) == ([False, False], set())
-    assert one.complete(every, terminated=["leader"]) == ([False, False], {"leader"})
-    assert one.complete(["painter", "tail"], terminated=["tail"]) == (
-        [False, False],
-        {"leader", "tail"},
-    )
-    # The last observations are there to bootstrap from.
-    assert one.complete(["painter"], truncated=["painter"]) == ([False, True], {"leader", "tail"})
-    two = Ending()
-    assert two.complete(every, terminated=every) == ([True, False], set())
-
-
-def test_an_agent_that_has_ended_may_come_again():
-    one = Ending()
-    every = ["leader", "painter", "tail"]
-    one.complete(every, terminated=["leader", "painter"])
-    assert one.complete(["leader", "tail"]) == ([False, False], {"painter"})
-    assert one.complete(["leader", "tail"], terminated=["tail"]) == (
-        [False, False],
-        {"painter", "tail"},
-    )
-
-
-def test_who_came_again_has_not_ended():
-    """Even if all were there in between, for whom nothing has to be filled in."""
-    one = Ending()
-    every = ["leader", "painter", "tail"]
-    one.complete(every, terminated=["leader", "painter"])
-    assert one.complete(every) == ([False, False], set())
-    assert one.complete(["tail"], terminated=["tail"]) == ([False, False], set(every))
-
-
-def test_what_ends_of_its_own_as_it_is_cut_off_has_ended_of_its_own():
-    ends = Ends(["a", "b"])
-    both = {"__all__": True}
-    assert ends.step({"a", "b"}, both, both) == (True, False, set())
-    ends.begin()
-    assert ends.step({"a"}, {"b": True}, {"b": True}) == (False, False, {"b"})
-    assert ends.step({"a"}, {"a": True}, {"a": True}) == (True, False, set())
-    ends.begin()
-    assert ends.step({"a"}, {"b": True}, {}) == (False, False, {"b"})
-    assert ends.step({"a"}, {}, {"a": True}) == (False, True, set())
 
 
 class Pixels(Relay):

@@ -10,8 +10,6 @@ from rllib_mec.experiment import environments
 from rllib_mec.registry import ENVIRONMENTS
 from rllib_mec.traces.trace import files_of
 
-_YAML = (".yaml", ".yml")
-
 
 def without_paths(env: str, env_config: dict[str, Any]) -> dict[str, Any]:
     """Returns an ``env_config`` with scenarios and measured curves in place of files' paths.
@@ -21,7 +19,7 @@ def without_paths(env: str, env_config: dict[str, Any]) -> dict[str, Any]:
     """
     given = dict(env_config)
     scenario = given.get("scenario")
-    based = isinstance(scenario, Mapping) and _names_a_file(scenario.get("base"))
+    based = isinstance(scenario, Mapping) and environments.names_a_file(scenario.get("base"))
     if isinstance(scenario, Mapping) and based:
         base = environments.without_files(env, {"scenario": scenario["base"]})["scenario"]
         given["scenario"] = {**scenario, "base": base}
@@ -29,7 +27,7 @@ def without_paths(env: str, env_config: dict[str, Any]) -> dict[str, Any]:
     inside = found.get("scenario")
     holders = [found, *([inside] if isinstance(inside, dict) else [])]
     measured = [each for each in holders if isinstance(each.get("quality"), dict)]
-    if not (measured or based or _names_a_file(scenario)):
+    if not (measured or based or environments.names_a_file(scenario)):
         return env_config
     for holder in measured:
         if holder["quality"].get("curves"):
@@ -49,7 +47,3 @@ def trace_digest(env: str, env_config: Mapping[str, Any]) -> str | None:
         digest.update(file.name.encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _names_a_file(scenario: Any) -> bool:
-    return isinstance(scenario, str) and scenario.endswith(_YAML)

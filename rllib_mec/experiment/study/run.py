@@ -21,7 +21,6 @@ import ray
 from rllib_mec.errors import InputError
 from rllib_mec.experiment import interrupt
 from rllib_mec.experiment.announce import last_line
-from rllib_mec.experiment.output import check_output
 from rllib_mec.experiment.progress import duration
 from rllib_mec.experiment.run import Options, ray_session
 from rllib_mec.experiment.study import results
@@ -55,7 +54,6 @@ def run(
     Raises:
         InputError: ``out`` is no directory and cannot be made one.
     """
-    check_output(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
